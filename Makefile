@@ -1,0 +1,38 @@
+# Everything a person does with this checkout. `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+TORCH := 2.13.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.weightdrop-setup
+
+.PHONY: help setup demo test quick lint requirements clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## Install all that is needed into .venv (once, about 3.5 GB)
+
+$(STAMP): requirements/all.txt requirements/bootstrap.txt pyproject.toml tools/setup.sh
+	@TORCH=$(TORCH) TORCH_INDEX=$(TORCH_INDEX) PYTHON=$(PYTHON) bash tools/setup.sh $(VENV)
+	@touch $@
+
+demo: setup ## Drop a model in a bucket and watch it become an endpoint that answers
+	@$(BIN)/weightdrop demo
+
+test: setup ## Run every test
+	@$(BIN)/python -m pytest -q
+
+quick: setup ## Run the tests that start no vLLM
+	@$(BIN)/python -m pytest -q -m "not vllm and not emulators"
+
+lint: setup ## Check form and types
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+requirements: ## Write the pinned requirements anew
+	@bash tools/requirements.sh $(BIN)
+
+clean: ## Remove what setup and the tests made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,1 @@
+"""What runs inside the serving container, in front of vLLM."""

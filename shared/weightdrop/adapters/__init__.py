@@ -1,0 +1,1 @@
+"""The ports over Google's clients: vendor types and errors end here."""

@@ -1,0 +1,1 @@
+"""What was dropped: objects, config, tensor headers, findings, verdict."""

@@ -1,0 +1,1 @@
+"""Typed tables: base models, architectures, machines, accelerators, regions."""

@@ -1,0 +1,155 @@
+"""The record of a deployment: all that the next run needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from weightdrop.core.artifacts.findings import Finding
+from weightdrop.core.artifacts.objects import ArtifactFile
+from weightdrop.core.artifacts.options import FolderOptions
+from weightdrop.core.deployment.phases import Phase, Reason
+from weightdrop.core.planning.plan import Plan
+
+SCHEMA = 1
+"""Version of the stored form; raised when a reader of the old form would err."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """What status and events say about the model of a revision."""
+
+    base_model: str
+    architecture: str
+    parameters: int
+    dtype: str
+    quantization: str
+    weight_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One digest of a deployment.
+
+    Attributes:
+        number: Counts from 1 within the deployment.
+        digest: Identity of the artifact set.
+        phase: Where it is.
+        phase_since: When it came there.
+        created: When this digest was first seen.
+        deadline: When the phase gives up; None without a limit.
+        attempt: Counts from 1; raised by retry and rollback.
+        reason: Why it came to rest.
+        message: The platform's or our own words on `reason`.
+        log_tail: Last lines of the server's log, where it failed.
+        findings: Of its validation and planning.
+        missing: Paths still to come while it waits.
+        files: The pinned artifact set.
+        model: What validation learnt.
+        plan: The hardware it is deployed on.
+        options: The folder's own wishes.
+        model_name: Full resource name of the Vertex AI model.
+        operation: Name of the operation under way, or empty.
+        stage: The platform's own word for how far the operation is.
+        deployed: Whether a deployed model of it may exist on the endpoint.
+    """
+
+    number: int
+    digest: str
+    phase: Phase
+    phase_since: datetime
+    created: datetime
+    deadline: datetime | None = None
+    attempt: int = 1
+    reason: Reason = Reason.NONE
+    message: str = ""
+    log_tail: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    missing: tuple[str, ...] = ()
+    files: tuple[ArtifactFile, ...] = ()
+    model: ModelSummary | None = None
+    plan: Plan | None = None
+    options: FolderOptions = FolderOptions()
+    model_name: str = ""
+    operation: str = ""
+    stage: str = ""
+    deployed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to be published: written with the phase it tells of.
+
+    Attributes:
+        id: Derived, see naming.event_id.
+        topic: Name of the topic, without project.
+        ordering_key: The deployment id.
+        type: CloudEvents type; empty for a deploy request.
+        time: When the phase was entered.
+        data: The body, as a JSON text.
+    """
+
+    id: str
+    topic: str
+    ordering_key: str
+    type: str
+    time: datetime
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What lives at one bucket and prefix.
+
+    Attributes:
+        id: Derived from the place; never changes.
+        bucket: Where the drop is.
+        prefix: Folder of the drop, without slashes at its ends.
+        region: Where it is deployed.
+        created: When it was first seen.
+        updated: When the record last changed.
+        revisions: Oldest first; old ended ones are cut off.
+        endpoint_id: The Vertex AI endpoint's id.
+        endpoint_name: Full resource name of the endpoint, once it is made.
+        endpoint_dns: Dedicated DNS name of the endpoint, once known.
+        withdrawn: The user wants it gone (undeploy).
+        due: When a tick must look again; None if nothing is to be done.
+        outbox: Messages written and not yet known to be published.
+    """
+
+    id: str
+    bucket: str
+    prefix: str
+    region: str
+    created: datetime
+    updated: datetime
+    revisions: tuple[Revision, ...] = ()
+    endpoint_id: str = ""
+    endpoint_name: str = ""
+    endpoint_dns: str = ""
+    withdrawn: bool = False
+    due: datetime | None = None
+    outbox: tuple[Message, ...] = ()
+
+    @property
+    def latest(self) -> Revision | None:
+        """The newest revision."""
+        return self.revisions[-1] if self.revisions else None
+
+    @property
+    def serving(self) -> Revision | None:
+        """The revision that has the traffic."""
+        return next(
+            (rev for rev in reversed(self.revisions) if rev.phase is Phase.READY),
+            None,
+        )
+
+    @property
+    def phase(self) -> Phase:
+        """The newest revision's phase: what lists and filters go by."""
+        latest = self.latest
+        return latest.phase if latest else Phase.WAITING
+
+    def find(self, digest: str) -> Revision | None:
+        """The revision of `digest`, or None."""
+        return next((rev for rev in self.revisions if rev.digest == digest), None)

@@ -1,0 +1,355 @@
+"""What the outside world must offer, as Protocols whose docstrings are contracts.
+
+Every implementation raises only `weightdrop.errors`: TransientError when the
+same call may succeed later, NotFoundError, StaleError and other PermanentErrors
+as the methods say. One suite in tests/contracts runs over all implementations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from weightdrop.core.artifacts.objects import StoredObject
+from weightdrop.core.deployment.phases import Phase, Reason
+from weightdrop.core.deployment.record import Deployment, Message, Revision
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """The present, timezone-aware, in UTC."""
+        ...
+
+
+# ----------------------------------------------------------------- artifacts
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Objects below a prefix, and whether the listing was cut at its limit."""
+
+    objects: tuple[StoredObject, ...]
+    truncated: bool
+
+
+class Artifacts(Protocol):
+    """Read access to the bytes that users drop."""
+
+    def list(self, bucket: str, prefix: str, *, limit: int) -> Listing:
+        """The live objects whose names begin with `prefix` + "/".
+
+        An empty prefix lists the bucket. At most `limit` objects, in name
+        order; `truncated` says that there are more. Raises NotFoundError if
+        the bucket does not exist; no objects is an empty listing.
+        """
+        ...
+
+    def stat(self, bucket: str, name: str) -> StoredObject:
+        """The live generation of one object; NotFoundError if there is none."""
+        ...
+
+    def read(
+        self, bucket: str, name: str, *, generation: int, start: int, length: int
+    ) -> bytes:
+        """Bytes [start, start + length) of exactly this generation.
+
+        Shorter where the object ends; empty from its end on. Raises
+        StaleError if that generation is no longer there. Safe to call from
+        several threads. Generation 0 reads whatever is there.
+        """
+        ...
+
+
+# ------------------------------------------------------------------- records
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A record with the version that guards the next write."""
+
+    deployment: Deployment
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing; an empty token ends it."""
+
+    deployments: tuple[Deployment, ...]
+    next_token: str
+
+
+class Records(Protocol):
+    """The records: one document a deployment, guarded by its version."""
+
+    def get(self, deployment_id: str) -> Versioned | None:
+        """The record, or None."""
+        ...
+
+    def create(
+        self, deployment: Deployment, *, events: tuple[Message, ...] = ()
+    ) -> Versioned:
+        """Write a new record with its revisions and events, all or nothing.
+
+        Raises StaleError if the id exists: exactly one of many wins.
+        """
+        ...
+
+    def put(
+        self,
+        deployment: Deployment,
+        *,
+        version: str,
+        events: tuple[Message, ...] = (),
+    ) -> Versioned:
+        """Replace the record if it still has `version`, all or nothing.
+
+        The revisions it holds are also kept as history, and `events` are
+        added to the deployment's events (an id that is there already is left
+        as it is). Raises StaleError when another write came first.
+        """
+        ...
+
+    def due(self, now: datetime, *, limit: int) -> tuple[str, ...]:
+        """Ids whose `due` is not after `now`, the longest due first.
+
+        Costs no more than what it returns, whatever the number of records.
+        """
+        ...
+
+    def page(self, *, phase: Phase | None, size: int, token: str) -> Page:
+        """Records, newest update first, of one phase if given.
+
+        Raises PermanentError for a token that this port did not give out.
+        """
+        ...
+
+    def revisions(self, deployment_id: str) -> tuple[Revision, ...]:
+        """All revisions ever written, oldest first."""
+        ...
+
+    def events(self, deployment_id: str, *, limit: int) -> tuple[Message, ...]:
+        """The newest `limit` events of a deployment, oldest first."""
+        ...
+
+
+# ----------------------------------------------------------------------- bus
+
+
+class Bus(Protocol):
+    """At least once delivery of messages to a topic's subscribers."""
+
+    def publish(self, message: Message) -> None:
+        """Return once the message is safe.
+
+        Delivered at least once, in order within one ordering key. Raises
+        TransientError when it is not known to be safe; publishing again is
+        harmless because consumers drop repeats by id.
+        """
+        ...
+
+
+# ------------------------------------------------------------------ platform
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """How the serving container is started.
+
+    Attributes:
+        image: Container image.
+        args: Arguments, each one word.
+        env: Environment, without AIP_ names.
+    """
+
+    image: str
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model to upload. `artifact_uri` is a gs:// folder."""
+
+    region: str
+    model_id: str
+    display_name: str
+    artifact_uri: str
+    server: ServerSpec
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """An endpoint to create."""
+
+    region: str
+    endpoint_id: str
+    display_name: str
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploySpec:
+    """A model to deploy on an endpoint.
+
+    Attributes:
+        endpoint: Full resource name.
+        model: Full resource name.
+        deployed_model_id: Ten digits.
+        display_name: Shown in Vertex AI's lists.
+        machine_type: Compute Engine's name.
+        accelerator_type: Vertex AI's enum name; empty for none.
+        accelerator_count: GPUs per replica.
+        min_replica_count: Replicas kept.
+        max_replica_count: Upper bound of autoscaling.
+        spot: Whether to use spot capacity.
+        traffic: Percent per deployed model id, adding up to 100.
+    """
+
+    endpoint: str
+    model: str
+    deployed_model_id: str
+    display_name: str
+    machine_type: str
+    accelerator_type: str
+    accelerator_count: int
+    min_replica_count: int
+    max_replica_count: int
+    spot: bool
+    traffic: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an operation failed, in the platform's words."""
+
+    reason: Reason
+    message: str
+    log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A long-running operation as it is now.
+
+    Attributes:
+        name: Full resource name; empty when the work was already done.
+        done: Whether it ended.
+        stage: The platform's word for how far it is; may be empty.
+        fault: Set if it ended badly.
+    """
+
+    name: str
+    done: bool
+    stage: str = ""
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as it is now.
+
+    Attributes:
+        name: Full resource name.
+        dns: Dedicated DNS name (host or host:port), may be empty.
+        deployed: Ids of the models deployed on it.
+        traffic: Percent per deployed model id.
+    """
+
+    name: str
+    dns: str
+    deployed: tuple[str, ...]
+    traffic: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a deployed model said, and which one it was."""
+
+    deployed_model_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A labelled resource that exists on the platform."""
+
+    kind: str
+    name: str
+    deployment_id: str
+    digest: str
+
+
+class Platform(Protocol):
+    """Vertex AI, as far as we need it. Every call returns as soon as it can.
+
+    Creating what exists is not an error: the call returns a done operation.
+    Removing what does not exist is not an error either.
+    """
+
+    def upload_model(self, spec: ModelSpec) -> Operation:
+        """Start to create the model; done at once if it exists."""
+        ...
+
+    def model_name(self, region: str, model_id: str) -> str:
+        """The full resource name a model of this id has; no call is made."""
+        ...
+
+    def model_exists(self, name: str) -> bool:
+        """Whether the model is there."""
+        ...
+
+    def delete_model(self, name: str) -> None:
+        """Start to delete the model. TransientError while it is in use."""
+        ...
+
+    def create_endpoint(self, spec: EndpointSpec) -> Operation:
+        """Start to create a dedicated endpoint; done at once if it exists."""
+        ...
+
+    def endpoint_name(self, region: str, endpoint_id: str) -> str:
+        """The full resource name an endpoint of this id has; no call is made."""
+        ...
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """The endpoint as it is now, or None."""
+        ...
+
+    def delete_endpoint(self, name: str) -> None:
+        """Start to delete the endpoint. TransientError while it is in use."""
+        ...
+
+    def deploy(self, spec: DeploySpec) -> Operation:
+        """Start to deploy; done at once if that deployed model is there.
+
+        Raises QuotaError when the platform refuses at once.
+        """
+        ...
+
+    def set_traffic(self, endpoint: str, traffic: tuple[tuple[str, int], ...]) -> None:
+        """Set the traffic split; percents add up to 100."""
+        ...
+
+    def undeploy(self, endpoint: str, deployed_model_id: str) -> Operation:
+        """Start to undeploy; its traffic goes to what is left."""
+        ...
+
+    def operation(self, name: str) -> Operation | None:
+        """The operation as it is now; None if the platform forgot it."""
+        ...
+
+    def ask(self, endpoint: Endpoint, prompt: str, *, model: str) -> Answer:
+        """Send one short prompt through the endpoint's traffic split.
+
+        Raises TransientError when the server is not there yet or too busy,
+        PermanentError when it answers with an error of its own.
+        """
+        ...
+
+    def labelled(self, region: str) -> tuple[Resource, ...]:
+        """All models and endpoints in `region` that carry our label."""
+        ...

@@ -1,0 +1,1 @@
+"""The use cases: admit, deploy, reconcile, retire, query. They take ports."""

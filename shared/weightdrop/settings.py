@@ -1,0 +1,121 @@
+"""Settings: `WEIGHTDROP_*` environment variables, read once, all faults together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from weightdrop.errors import UsageError
+
+PREFIX = "WEIGHTDROP_"
+
+
+class Backend(StrEnum):
+    """Which implementations stand behind the ports."""
+
+    CLOUD = "cloud"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set from outside.
+
+    Attributes:
+        backend: `cloud` for Google's services, `local` for one machine.
+        project: Google Cloud project id.
+        region: Default region of deployments.
+        buckets: Buckets whose drops are deployed; events of others are refused.
+        home: Folder of the local stack's state.
+        storage_endpoint: Base URL of a Cloud Storage stand-in; empty for Google's.
+        vertex_endpoint: Base URL of a Vertex AI stand-in; empty for Google's.
+        requests_topic: Topic of deploy requests.
+        events_topic: Topic that tells the world.
+        dead_letter_topic: Topic for what could not be handled.
+        serving_image: Container image that serves the models.
+        settle_seconds: Quiet time before a changed folder counts as complete.
+        waiting_seconds: How long an incomplete folder may stay incomplete.
+        deploy_seconds: How long a deployment may take on the platform.
+        strict: Refuse architectures that are not in the catalogue.
+        base_url: Where the status function is reached; empty if unknown.
+    """
+
+    backend: Backend = Backend.CLOUD
+    project: str = "local"
+    region: str = "us-central1"
+    buckets: tuple[str, ...] = ()
+    home: Path = Path("~/.weightdrop")
+    storage_endpoint: str = ""
+    vertex_endpoint: str = ""
+    requests_topic: str = "weightdrop-requests"
+    events_topic: str = "weightdrop-events"
+    dead_letter_topic: str = "weightdrop-dead-letters"
+    serving_image: str = ""
+    settle_seconds: float = 10.0
+    waiting_seconds: float = 86400.0
+    deploy_seconds: float = 7200.0
+    strict: bool = False
+    base_url: str = ""
+
+
+def _truth(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False}
+    if text.lower() not in words | {"no": False}:
+        raise ValueError("expected true or false")
+    return words.get(text.lower(), False)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("expected a number of seconds that is not negative")
+    return value
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+_COERCERS: dict[str, Callable[[str], object]] = {
+    "backend": Backend,
+    "buckets": _words,
+    "home": Path,
+    "settle_seconds": _seconds,
+    "waiting_seconds": _seconds,
+    "deploy_seconds": _seconds,
+    "strict": _truth,
+}
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets `field`."""
+    return PREFIX + field.upper()
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: Where to read from; the process's own by default.
+
+    Raises:
+        UsageError: With every variable that does not hold what it should.
+    """
+    source = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    for field in Settings.__dataclass_fields__:
+        text = source.get(variable(field), "")
+        if not text:
+            continue
+        try:
+            values[field] = _COERCERS.get(field, str)(text)
+        except ValueError as error:
+            faults.append(f"{variable(field)}={text!r}: {error}")
+    if faults:
+        raise UsageError("Settings that cannot be used:\n  " + "\n  ".join(faults))
+    settings = Settings(**values)  # type: ignore[arg-type]  # coerced by field name
+    return settings
