@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import pwd
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,13 +33,13 @@ class Settings:
         home: Folder of the local stack's state.
         storage_endpoint: Base URL of a Cloud Storage stand-in; empty for Google's.
         vertex_endpoint: Base URL of a Vertex AI stand-in; empty for Google's.
-        requests_topic: Topic of deploy requests.
-        events_topic: Topic that tells the world.
-        dead_letter_topic: Topic for what could not be handled.
         serving_image: Container image that serves the models.
         settle_seconds: Quiet time before a changed folder counts as complete.
         waiting_seconds: How long an incomplete folder may stay incomplete.
         deploy_seconds: How long a deployment may take on the platform.
+        verify_seconds: How long a new deployed model may take to answer.
+        operation_seconds: How long any other operation may take.
+        poll_seconds: How long a tick leaves an operation alone.
         strict: Refuse architectures that are not in the catalogue.
         base_url: Where the status function is reached; empty if unknown.
     """
@@ -50,13 +51,13 @@ class Settings:
     home: Path = Path("~/.weightdrop")
     storage_endpoint: str = ""
     vertex_endpoint: str = ""
-    requests_topic: str = "weightdrop-requests"
-    events_topic: str = "weightdrop-events"
-    dead_letter_topic: str = "weightdrop-dead-letters"
     serving_image: str = ""
     settle_seconds: float = 10.0
     waiting_seconds: float = 86400.0
     deploy_seconds: float = 7200.0
+    verify_seconds: float = 600.0
+    operation_seconds: float = 3600.0
+    poll_seconds: float = 20.0
     strict: bool = False
     base_url: str = ""
 
@@ -86,6 +87,9 @@ _COERCERS: dict[str, Callable[[str], object]] = {
     "settle_seconds": _seconds,
     "waiting_seconds": _seconds,
     "deploy_seconds": _seconds,
+    "verify_seconds": _seconds,
+    "operation_seconds": _seconds,
+    "poll_seconds": _seconds,
     "strict": _truth,
 }
 
@@ -117,5 +121,38 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             faults.append(f"{variable(field)}={text!r}: {error}")
     if faults:
         raise UsageError("Settings that cannot be used:\n  " + "\n  ".join(faults))
-    settings = Settings(**values)  # type: ignore[arg-type]  # coerced by field name
-    return settings
+    return Settings(**values)  # type: ignore[arg-type]  # coerced by field name
+
+
+def home_folder(settings: Settings) -> Path:
+    """The absolute folder of the local stack's state, `~` expanded.
+
+    An empty or missing `HOME` is no obstacle: the password database knows.
+    """
+    path = settings.home
+    if path.parts[:1] == ("~",):
+        account = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+        path = Path(account, *path.parts[1:])
+    return Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
+
+
+def child_environment(
+    values: Mapping[str, str],
+    *,
+    defaults: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
+) -> dict[str, str]:
+    """The environment of a process that we start.
+
+    Args:
+        values: Set whatever this process's own environment says.
+        defaults: Set only where this environment says nothing.
+        without: Names that must not reach the child.
+    """
+    base = {name: text for name, text in os.environ.items() if name not in without}
+    return {**(defaults or {}), **base, **values}
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process we start: our own with `extra` on top."""
+    return {**os.environ, **extra}

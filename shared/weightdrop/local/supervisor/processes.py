@@ -1,0 +1,147 @@
+"""What /proc knows: who is whose child, and who belongs to a stack."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from weightdrop.local.supervisor.layout import MARKER
+
+PROC = Path("/proc")
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGTERM when `parent`, which started us, is gone.
+
+    For the moment between fork and exec: it only makes system calls.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it went before we asked
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent goes."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name, empty if it is gone."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def start_time(pid: int) -> str:
+    """Clock ticks from boot to the start of `pid`; empty if it does not run.
+
+    Together with the pid it names one process for ever.
+    """
+    fields = _stat(pid)
+    return "" if not fields or fields[0] in "ZX" else fields[19]
+
+
+def parent_of(pid: int) -> int:
+    """The parent of `pid`; 0 if it is gone."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
+def children_of(pid: int) -> list[int]:
+    """Children of `pid`, zombies among them."""
+    return [other for other in _all_pids() if parent_of(other) == pid]
+
+
+def descendants(pid: int) -> list[int]:
+    """Children of `pid`, their children and so on, zombies left out."""
+    children: dict[int, list[int]] = {}
+    for other in _all_pids():
+        fields = _stat(other)
+        if fields and fields[0] not in "ZX":
+            children.setdefault(int(fields[1]), []).append(other)
+    found: list[int] = []
+    front = [pid]
+    while front:
+        front = [child for parent in front for child in children.get(parent, ())]
+        found += front
+    return found
+
+
+def _belongs(pid: int, *, home: str, run: str) -> bool:
+    """Whether `pid` was started by the stack of `home`.
+
+    A process may overwrite its environment to change its title, as vLLM's
+    workers do; those are known by the folder they were started in.
+    """
+    folder = PROC / str(pid)
+    with contextlib.suppress(OSError):
+        environment = (folder / "environ").read_bytes().split(b"\0")
+        if f"{MARKER}={home}".encode() in environment:
+            return True
+    with contextlib.suppress(OSError):
+        place = str((folder / "cwd").readlink())
+        program = (folder / "exe").readlink().name
+        return place.startswith(f"{run}/") and program.startswith("python")
+    return False
+
+
+def of_stack(home: Path) -> list[int]:
+    """Running processes of the stack of `home`, never ourselves or above us."""
+    above = {os.getpid()}
+    pid = os.getpid()
+    while pid := parent_of(pid):
+        above.add(pid)
+    run = str(home / "run")
+    return [
+        pid
+        for pid in _all_pids()
+        if pid not in above
+        and start_time(pid)
+        and _belongs(pid, home=str(home), run=run)
+    ]
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to those of `pids` that are still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def end_all(home: Path, *, grace: float, limit: float) -> list[int]:
+    """End every process of the stack of `home`.
+
+    Args:
+        home: Folder of the stack's state.
+        grace: Seconds they have to end by themselves.
+        limit: Seconds in all.
+
+    Returns:
+        Those that are still there after `limit`, which is nobody unless the
+        kernel holds them.
+    """
+    begin = time.monotonic()
+    send(of_stack(home), signal.SIGTERM)
+    while left := of_stack(home):
+        waited = time.monotonic() - begin
+        if waited > limit:
+            return left
+        if waited > grace:
+            send(left, signal.SIGKILL)
+        time.sleep(0.05)
+    return []

@@ -1,0 +1,279 @@
+"""The loop that keeps the processes of a local stack running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from weightdrop.errors import UsageError, WeightdropError
+from weightdrop.local.supervisor import preflight, processes, stack
+from weightdrop.local.supervisor.children import Child
+from weightdrop.local.supervisor.layout import (
+    STACK_DEFAULTS,
+    UNWANTED,
+    Layout,
+    services,
+    stack_variables,
+)
+from weightdrop.settings import child_environment
+
+ANSWER_SECONDS = 120.0
+"""A machine that compiles every import for the first time needs most of it."""
+
+FATAL_DEATHS = 3
+"""Deaths in a row, before its first answer, after which starting is given up."""
+
+STOP_SECONDS = 6.0
+"""What processes have to end by themselves; the contract is 10 for everything."""
+
+KILL_SECONDS = 2.0
+ORPHAN_SECONDS = 3.0
+_PROBE_EVERY = 0.1
+_WATCH_EVERY = 2.0
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Supervisor:
+    """Runs one local stack in this process until a signal ends it.
+
+    Args:
+        layout: Where the stack lives.
+        say: Called with a line for a person whenever something changes.
+        ready: Called once, when all processes have answered.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        say: Callable[[str], None],
+        ready: Callable[[stack.Stack], None],
+    ) -> None:
+        self._layout = layout
+        self._say = say
+        self._on_ready = ready
+        self._ready = False
+        self._signals = 0
+        self._orphans: dict[int, float] = {}
+        self._children = [
+            Child(
+                service=service,
+                folder=layout.home / "run" / service.name,
+                log=layout.home / "logs" / f"{service.name}.log",
+            )
+            for service in services(layout)
+        ]
+        self._environment = child_environment(
+            stack_variables(layout), defaults=STACK_DEFAULTS, without=UNWANTED
+        )
+
+    def run(self) -> None:
+        """Start, watch and restart until SIGINT, SIGTERM or SIGHUP, then stop all.
+
+        Raises:
+            UsageError: If something is in the way; nothing was started.
+            WeightdropError: If a process cannot be brought to answer; all
+                that was started is stopped.
+        """
+        layout = self._layout
+        preflight.check_layout(layout)
+        preflight.check_packages()
+        preflight.prepare_home(layout)
+        with preflight.claim(layout.home):
+            preflight.end_leftovers(layout.home)
+            preflight.check_ports(layout)
+            processes.adopt_orphans()
+            with self._wake_on_signals() as bell:
+                try:
+                    self._start()
+                    self._watch(bell)
+                finally:
+                    self._stop(bell)
+
+    # ------------------------------------------------------------------ start
+
+    def _start(self) -> None:
+        try:
+            for child in self._children:
+                child.bound_log()
+                child.start(self._environment)
+            self._publish()
+        except OSError as error:
+            raise UsageError(
+                f"The stack cannot be started in {self._layout.home} "
+                f"({error.strerror or error}): free the folder's disk, or choose "
+                "another with --home."
+            ) from error
+
+    def _publish(self) -> None:
+        pids = {child.service.name: child.pid for child in self._children}
+        stack.write(stack.describe(self._layout, pids=pids, ready=self._ready))
+
+    # ------------------------------------------------------------------ watch
+
+    def _watch(self, bell: socket.socket) -> None:
+        give_up = time.monotonic() + ANSWER_SECONDS
+        next_care = 0.0
+        while not self._signals:
+            self._reap()
+            self._restart()
+            self._probe(give_up)
+            if time.monotonic() >= next_care:
+                next_care = time.monotonic() + _WATCH_EVERY
+                self._end_orphans()
+                for child in self._children:
+                    child.bound_log()
+            _rest(bell, self._pause())
+
+    def _pause(self) -> float:
+        """How long nothing needs to be done unless a signal comes."""
+        if not all(child.answered for child in self._children):
+            return _PROBE_EVERY
+        return _WATCH_EVERY
+
+    def _reap(self) -> None:
+        for child in self._children:
+            status = child.look()
+            if status is not None:
+                self._mourn(child, status)
+        ours = {child.pid for child in self._children}
+        for pid in [pid for pid in self._orphans if pid not in ours]:
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    del self._orphans[pid]
+
+    def _mourn(self, child: Child, status: int) -> None:
+        title = child.service.title
+        how = (
+            f"was killed by {signal.Signals(-status).name}"
+            if status < 0
+            else f"ended with status {status}"
+        )
+        if not self._ready and child.deaths >= FATAL_DEATHS:
+            tail = "\n".join(f"  {line}" for line in child.tail(15))
+            raise WeightdropError(
+                f"The {title} {how} {child.deaths} times before it answered; its "
+                f"log {child.log} ends with:\n{tail}"
+            )
+        wait = (child.restart_at or 0) - time.monotonic()
+        self._say(
+            f"The {title} {how}; starting it again in {max(wait, 0):.1f} s "
+            f"(log: {child.log})"
+        )
+
+    def _restart(self) -> None:
+        now = time.monotonic()
+        due = [
+            child
+            for child in self._children
+            if child.restart_at is not None and child.restart_at <= now
+        ]
+        for child in due:
+            try:
+                child.start(self._environment)
+                self._publish()
+            except OSError as error:
+                self._say(f"The {child.service.title} cannot be started: {error}")
+                child.restart_at = now + _WATCH_EVERY
+
+    def _probe(self, give_up: float) -> None:
+        silent = [child for child in self._children if not child.answered]
+        for child in silent:
+            if child.probe() and self._ready:
+                self._say(f"The {child.service.title} answers again")
+        if self._ready or not silent:
+            return
+        if all(child.answered for child in self._children):
+            self._ready = True
+            self._publish()
+            self._on_ready(stack.describe(self._layout, pids=self._pids(), ready=True))
+        elif time.monotonic() > give_up:
+            late = next(child for child in silent if not child.answered)
+            raise WeightdropError(
+                f"The {late.service.title} did not answer within "
+                f"{ANSWER_SECONDS:.0f} s: read its log {late.log}."
+            )
+
+    def _pids(self) -> dict[str, int]:
+        return {child.service.name: child.pid for child in self._children}
+
+    def _end_orphans(self) -> None:
+        """Kill what outlived its own parent and so became our child."""
+        ours = {child.pid for child in self._children}
+        now = time.monotonic()
+        for pid in processes.children_of(os.getpid()):
+            if pid not in ours:
+                since = self._orphans.setdefault(pid, now)
+                if now - since > ORPHAN_SECONDS:
+                    processes.send([pid], signal.SIGKILL)
+
+    # ------------------------------------------------------------------- stop
+
+    def _stop(self, bell: socket.socket) -> None:
+        """End everything that was started, the slow ones by force."""
+        heard = self._signals
+        for child in self._children:
+            child.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(child.running for child in self._children):
+            # A second Ctrl-C means: now.
+            if time.monotonic() > deadline or self._signals > heard:
+                break
+            _rest(bell, _PROBE_EVERY)
+        for child in self._children:
+            child.kill_group()
+        deadline = time.monotonic() + KILL_SECONDS
+        while left := processes.descendants(os.getpid()):
+            if time.monotonic() > deadline:
+                break
+            processes.send(left, signal.SIGKILL)
+            self._reap_all()
+            time.sleep(_PROBE_EVERY / 2)
+        self._reap_all()
+        stack.remove(self._layout.home)
+
+    def _reap_all(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    # ---------------------------------------------------------------- signals
+
+    @contextlib.contextmanager
+    def _wake_on_signals(self) -> Iterator[socket.socket]:
+        """Let signals end the loop's rest, and count those that ask to stop."""
+
+        def count(_number: int, _frame: FrameType | None) -> None:
+            self._signals += 1
+
+        def ignore(_number: int, _frame: FrameType | None) -> None:
+            """Only wake the loop."""
+
+        ear, bell = socket.socketpair()
+        ear.settimeout(0)
+        bell.settimeout(0)
+        before = {number: signal.signal(number, count) for number in _STOPPING}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, ignore)
+        old_fd = signal.set_wakeup_fd(ear.fileno(), warn_on_full_buffer=False)
+        try:
+            yield bell
+        finally:
+            signal.set_wakeup_fd(old_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            ear.close()
+            bell.close()
+
+
+def _rest(bell: socket.socket, seconds: float) -> None:
+    """Sleep until a signal rings or `seconds` are over."""
+    if select.select([bell], [], [], seconds)[0]:
+        with contextlib.suppress(BlockingIOError):
+            while bell.recv(4096):
+                pass
