@@ -76,6 +76,16 @@ class ModelFacts:
         tied_embeddings: Whether the head shares the embedding's weights.
         attention: How its layers remember.
         tensors: The served tensors.
+        experts_per_token: Routed experts a token passes through; 0 when
+            dense or unknown.
+        expert_intermediate_size: Width of one routed expert's feed-forward
+            block; 0 when dense or unknown.
+        rotary_values: Values in all distinct rotary tables the engine builds
+            (rows times rotary width; a linearly scaled table has
+            max_position times factor rows); 0 when unknown, and the planner
+            assumes one table of max_position by head_dim.
+        image_values_per_token: Pixel values that become one image token; 0
+            without a tower or when unknown.
     """
 
     architecture: str
@@ -94,6 +104,10 @@ class ModelFacts:
     tied_embeddings: bool
     attention: Attention
     tensors: tuple[Tensor, ...]
+    experts_per_token: int = 0
+    expert_intermediate_size: int = 0
+    rotary_values: int = 0
+    image_values_per_token: int = 0
 
     @property
     def weight_bytes(self) -> int:
