@@ -1,0 +1,1 @@
+"""The courier: carries the queue's deploy requests and ticks to the functions."""
