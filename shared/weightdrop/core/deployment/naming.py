@@ -49,7 +49,7 @@ def deployed_model_id(digest: str) -> str:
 
 def event_id(deployment: str, digest: str, phase: str, *, detail: str = "") -> str:
     """The id by which a consumer drops repeats of one event."""
-    return _hex("\0".join((deployment, digest, phase, detail)), 32)
+    return _hex(f"{deployment}\0{digest}\0{phase}\0{detail}", 32)
 
 
 def labels(

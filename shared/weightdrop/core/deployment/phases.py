@@ -57,12 +57,8 @@ MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.ACCEPTED: frozenset(
         {Phase.UPLOADING, Phase.FAILED, Phase.SUPERSEDED, Phase.RETIRED}
     ),
-    Phase.UPLOADING: frozenset(
-        {Phase.CREATING_ENDPOINT, Phase.FAILED, Phase.RETIRING}
-    ),
-    Phase.CREATING_ENDPOINT: frozenset(
-        {Phase.DEPLOYING, Phase.FAILED, Phase.RETIRING}
-    ),
+    Phase.UPLOADING: frozenset({Phase.CREATING_ENDPOINT, Phase.FAILED, Phase.RETIRING}),
+    Phase.CREATING_ENDPOINT: frozenset({Phase.DEPLOYING, Phase.FAILED, Phase.RETIRING}),
     Phase.DEPLOYING: frozenset({Phase.VERIFYING, Phase.FAILED, Phase.RETIRING}),
     Phase.VERIFYING: frozenset({Phase.READY, Phase.FAILED, Phase.RETIRING}),
     Phase.READY: frozenset({Phase.SUPERSEDED, Phase.RETIRING}),

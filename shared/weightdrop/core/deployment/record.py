@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from weightdrop.core.artifacts.findings import Finding
@@ -38,6 +38,7 @@ class Revision:
         phase_since: When it came there.
         created: When this digest was first seen.
         deadline: When the phase gives up; None without a limit.
+        recheck: When a waiting folder is looked at again at the latest.
         attempt: Counts from 1; raised by retry and rollback.
         reason: Why it came to rest.
         message: The platform's or our own words on `reason`.
@@ -60,6 +61,7 @@ class Revision:
     phase_since: datetime
     created: datetime
     deadline: datetime | None = None
+    recheck: datetime | None = None
     attempt: int = 1
     reason: Reason = Reason.NONE
     message: str = ""
@@ -69,7 +71,7 @@ class Revision:
     files: tuple[ArtifactFile, ...] = ()
     model: ModelSummary | None = None
     plan: Plan | None = None
-    options: FolderOptions = FolderOptions()
+    options: FolderOptions = field(default_factory=FolderOptions)
     model_name: str = ""
     operation: str = ""
     stage: str = ""
@@ -112,6 +114,7 @@ class Deployment:
         endpoint_id: The Vertex AI endpoint's id.
         endpoint_name: Full resource name of the endpoint, once it is made.
         endpoint_dns: Dedicated DNS name of the endpoint, once known.
+        endpoint_url: Base URL for queries, once known.
         withdrawn: The user wants it gone (undeploy).
         due: When a tick must look again; None if nothing is to be done.
         outbox: Messages written and not yet known to be published.
@@ -127,6 +130,7 @@ class Deployment:
     endpoint_id: str = ""
     endpoint_name: str = ""
     endpoint_dns: str = ""
+    endpoint_url: str = ""
     withdrawn: bool = False
     due: datetime | None = None
     outbox: tuple[Message, ...] = ()

@@ -84,6 +84,7 @@ class Plan:
         memory: The arithmetic, per GPU.
         alternatives: Machines not chosen, and why.
         explanation: Sentences for a person.
+        findings: What the user should know of the choice; never an error.
     """
 
     region: str
@@ -99,6 +100,7 @@ class Plan:
     memory: Memory
     alternatives: tuple[Alternative, ...]
     explanation: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,98 @@
+"""From what arrives to values: nothing that an event says is trusted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from weightdrop.errors import PermanentError
+
+FINALIZED = "google.cloud.storage.object.v1.finalized"
+DELETED = "google.cloud.storage.object.v1.deleted"
+MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
+
+_BUCKETS = "//storage.googleapis.com/projects/_/buckets/"
+MAX_REQUEST_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """An object that was finalized or deleted.
+
+    Attributes:
+        bucket: Its bucket.
+        name: Its full name.
+        size: Bytes; 0 when deleted.
+        crc32c: As Cloud Storage gives it; may be empty.
+        deleted: Whether it is gone.
+    """
+
+    bucket: str
+    name: str
+    size: int
+    crc32c: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """Where to look."""
+
+    deployment: str
+    digest: str
+
+
+def object_change(
+    attributes: Mapping[str, object], data: object, *, buckets: tuple[str, ...]
+) -> ObjectChange:
+    """The change of an object that an event tells of.
+
+    Raises:
+        PermanentError: If it is no such event, or not of a watched bucket.
+    """
+    kind = attributes.get("type")
+    if kind not in {FINALIZED, DELETED} or not isinstance(data, Mapping):
+        raise PermanentError(f"not an object's event: type {kind!r}")
+    bucket, name = data.get("bucket"), data.get("name")
+    if not isinstance(bucket, str) or not isinstance(name, str) or not name:
+        raise PermanentError("an object's event without bucket and name")
+    if bucket not in buckets or attributes.get("source") != _BUCKETS + bucket:
+        raise PermanentError(f"an event of a bucket that is not watched: {bucket!r}")
+    crc32c = data.get("crc32c")
+    try:
+        size = int(str(data.get("size") or 0))
+    except ValueError as error:
+        raise PermanentError("an object's event with a size of no number") from error
+    return ObjectChange(
+        bucket=bucket,
+        name=name,
+        size=size,
+        crc32c=crc32c if isinstance(crc32c, str) else "",
+        deleted=kind == DELETED,
+    )
+
+
+def deploy_request(attributes: Mapping[str, object], data: object) -> DeployRequest:
+    """The deploy request in a Pub/Sub message.
+
+    Raises:
+        PermanentError: If there is none in it.
+    """
+    if attributes.get("type") != MESSAGE_PUBLISHED or not isinstance(data, Mapping):
+        raise PermanentError(f"not a message: type {attributes.get('type')!r}")
+    message = data.get("message")
+    text = message.get("data") if isinstance(message, Mapping) else None
+    if not isinstance(text, str) or len(text) > MAX_REQUEST_BYTES:
+        raise PermanentError("a message without data, or with too much of it")
+    try:
+        body = json.loads(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise PermanentError("a message whose data is not JSON") from error
+    deployment = body.get("deployment") if isinstance(body, dict) else None
+    digest = body.get("digest") if isinstance(body, dict) else None
+    if not isinstance(deployment, str) or not isinstance(digest, str):
+        raise PermanentError("a request that names no deployment")
+    return DeployRequest(deployment=deployment, digest=digest)

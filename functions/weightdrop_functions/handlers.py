@@ -1,0 +1,72 @@
+"""One short handler for each function; all map errors in the same way.
+
+Permanent: logged, kept in the dead letters where a message carried it, and
+acknowledged. Transient: raised, so that the substrate delivers again. Stale:
+somebody else moved the record, acknowledged quietly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from weightdrop import bootstrap
+from weightdrop.core.deployment.triggers import may_belong
+from weightdrop.errors import PermanentError, StaleError
+from weightdrop_functions.decode import deploy_request, object_change
+
+if TYPE_CHECKING:
+    from flask import Request
+    from flask.typing import ResponseReturnValue
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def app() -> bootstrap.App:
+    """The wired application, once a process."""
+    return bootstrap.App()
+
+
+def on_artifact(attributes: Mapping[str, object], data: object) -> None:
+    """Look at the folder that an object belongs to, if it belongs to any."""
+    try:
+        change = object_change(attributes, data, buckets=app().settings.buckets)
+        if not may_belong(change.name):
+            return
+        app().admission.object_changed(
+            change.bucket, change.name, size=change.size, crc32c=change.crc32c
+        )
+    except StaleError as error:
+        log.info("stale: %s", error)
+    except PermanentError as error:
+        log.error("refused: %s", error)  # noqa: TRY400 - the words say it all
+
+
+def on_request(attributes: Mapping[str, object], data: object) -> None:
+    """Take the steps of the deployment that a request names."""
+    try:
+        request = deploy_request(attributes, data)
+        app().reconciler.deployment(request.deployment)
+    except StaleError as error:
+        log.info("stale: %s", error)
+    except PermanentError as error:
+        log.error("refused: %s", error)  # noqa: TRY400 - the words say it all
+        app().bury(attributes, data, reason=str(error))
+
+
+def on_tick(request: Request) -> ResponseReturnValue:
+    """Look at what is due, and now and then at what nobody claims."""
+    del request
+    looked = app().tick.run()
+    removed = app().sweep()
+    return {"looked": looked, "removed": list(removed)}
+
+
+def status(request: Request) -> ResponseReturnValue:
+    """Answer a question or take an order."""
+    from weightdrop_functions import http  # noqa: PLC0415 - only this function
+
+    return http.respond(app(), request)

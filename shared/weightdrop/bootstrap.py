@@ -1,0 +1,163 @@
+"""The one place where ports meet their implementations.
+
+Everything is made when it is first asked for, because a cold start pays for
+every import: an event that is ignored makes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from weightdrop import settings as settings_module
+from weightdrop.settings import Backend, Settings
+
+if TYPE_CHECKING:
+    from weightdrop.ports import Artifacts, Bus, Clock, Platform, Records
+    from weightdrop.services.admit import Admission
+    from weightdrop.services.commands import Commands
+    from weightdrop.services.query import Query
+    from weightdrop.services.reconcile import Reconciler
+    from weightdrop.services.tick import Tick
+
+SWEEP_SECONDS = 300.0
+"""How often one process looks for resources that nobody claims."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return datetime.now(UTC)
+
+
+class App:
+    """Settings, ports and services, wired; every attribute is made once."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or settings_module.load()
+        self.clock: Clock = SystemClock()
+        self._swept: datetime | None = None
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """The buckets."""
+        from weightdrop.adapters.gcs import GcsArtifacts  # noqa: PLC0415
+
+        return GcsArtifacts(
+            project=self.settings.project, endpoint=self.settings.storage_endpoint
+        )
+
+    @cached_property
+    def records(self) -> Records:
+        """The records."""
+        if self.settings.backend is Backend.LOCAL:
+            from weightdrop.local.records import SqliteRecords  # noqa: PLC0415
+
+            return SqliteRecords(self.settings.home / "records.db")
+        from weightdrop.adapters.firestore import FirestoreRecords  # noqa: PLC0415
+
+        return FirestoreRecords(project=self.settings.project)
+
+    @cached_property
+    def bus(self) -> Bus:
+        """The topics."""
+        if self.settings.backend is Backend.LOCAL:
+            from weightdrop.local.queue import SqliteBus  # noqa: PLC0415
+
+            return SqliteBus(self.settings.home / "queue.db")
+        from weightdrop.adapters.pubsub import PubsubBus  # noqa: PLC0415
+
+        return PubsubBus(project=self.settings.project)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """Vertex AI."""
+        from weightdrop.adapters.vertex import VertexPlatform  # noqa: PLC0415
+
+        return VertexPlatform(
+            project=self.settings.project, endpoint=self.settings.vertex_endpoint
+        )
+
+    @cached_property
+    def admission(self) -> Admission:
+        """For folders."""
+        from weightdrop.services.admit import Admission  # noqa: PLC0415
+
+        return Admission(
+            artifacts=self.artifacts,
+            records=self.records,
+            bus=self.bus,
+            clock=self.clock,
+            settings=self.settings,
+        )
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """For deployments."""
+        from weightdrop.services.reconcile import Reconciler  # noqa: PLC0415
+
+        return Reconciler(
+            records=self.records,
+            bus=self.bus,
+            platform=self.platform,
+            clock=self.clock,
+            settings=self.settings,
+        )
+
+    @cached_property
+    def commands(self) -> Commands:
+        """For orders."""
+        from weightdrop.services.commands import Commands  # noqa: PLC0415
+
+        return Commands(
+            records=self.records, bus=self.bus, clock=self.clock, settings=self.settings
+        )
+
+    @cached_property
+    def query(self) -> Query:
+        """For questions."""
+        from weightdrop.services.query import Query  # noqa: PLC0415
+
+        return Query(records=self.records)
+
+    @cached_property
+    def tick(self) -> Tick:
+        """For what is due."""
+        from weightdrop.services.tick import Tick  # noqa: PLC0415
+
+        return Tick(
+            records=self.records, admission=self.admission, reconciler=self.reconciler
+        )
+
+    def sweep(self) -> tuple[str, ...]:
+        """Remove what nobody claims, now and then; returns what was removed."""
+        from weightdrop.services.tick import Sweep, sweep_is_due  # noqa: PLC0415
+
+        now = self.clock.now()
+        if not sweep_is_due(self._swept, now, every=SWEEP_SECONDS):
+            return ()
+        self._swept = now
+        return Sweep(self.records, self.platform).run(self.settings.region)
+
+    def bury(
+        self, attributes: Mapping[str, object], data: object, *, reason: str
+    ) -> None:
+        """Keep a message that can never be handled, with the reason."""
+        from weightdrop.core.deployment.events import DEAD_LETTERS_TOPIC  # noqa: PLC0415
+        from weightdrop.core.deployment.record import Message  # noqa: PLC0415
+
+        self.bus.publish(
+            Message(
+                id=f"dead-{attributes.get('id', '')}",
+                topic=DEAD_LETTERS_TOPIC,
+                ordering_key="",
+                type="",
+                time=self.clock.now(),
+                data=json.dumps({"reason": reason, "message": data}, default=str),
+            )
+        )

@@ -1,0 +1,162 @@
+"""How a record moves: every change of phase goes through `move`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from weightdrop.core.deployment.events import event, request
+from weightdrop.core.deployment.phases import MOVES, Phase, Reason
+from weightdrop.core.deployment.record import Deployment, Message, Revision
+
+KEPT_REVISIONS = 10
+"""How many revisions a record holds; the history keeps them all."""
+
+
+class IllegalMoveError(Exception):
+    """A bug: the table of moves does not allow what was asked for."""
+
+
+def with_revision(deployment: Deployment, revision: Revision) -> Deployment:
+    """`deployment` with the revision of the same number replaced."""
+    revisions = tuple(
+        revision if old.number == revision.number else old
+        for old in deployment.revisions
+    )
+    return replace(deployment, revisions=revisions)
+
+
+def move(
+    deployment: Deployment,
+    revision: Revision,
+    phase: Phase,
+    *,
+    now: datetime,
+    limit: float | None = None,
+    **changes: Any,
+) -> Deployment:
+    """Take `revision` to `phase` and put the event of it into the outbox.
+
+    Args:
+        deployment: The record.
+        revision: One of its revisions.
+        phase: Where to.
+        now: When.
+        limit: Seconds after which the new phase gives up; None for never.
+        changes: Further fields of the revision.
+
+    Raises:
+        IllegalMoveError: If the table does not allow the move.
+    """
+    if phase not in MOVES[revision.phase]:
+        raise IllegalMoveError(f"{revision.phase} -> {phase} ({deployment.id})")
+    moved = replace(
+        revision,
+        **{
+            "phase": phase,
+            "phase_since": now,
+            "deadline": now + timedelta(seconds=limit) if limit else None,
+            "operation": "",
+            "stage": "",
+            **changes,
+        },
+    )
+    return tell(with_revision(deployment, moved), moved, now)
+
+
+def add(deployment: Deployment, revision: Revision) -> Deployment:
+    """`deployment` with a further revision at its end; nothing is told yet."""
+    return replace(deployment, revisions=(*_trim(deployment.revisions), revision))
+
+
+def tell(deployment: Deployment, revision: Revision, now: datetime) -> Deployment:
+    """Put the event of the revision's phase into the outbox, once.
+
+    An accepted revision's deploy request goes with it.
+    """
+    messages: list[Message | None] = [event(deployment, revision, now)]
+    if revision.phase is Phase.ACCEPTED:
+        messages.append(request(deployment, revision, now))
+    waiting = {message.id for message in deployment.outbox}
+    fresh = tuple(
+        message for message in messages if message and message.id not in waiting
+    )
+    return replace(deployment, outbox=deployment.outbox + fresh)
+
+
+def progress(
+    deployment: Deployment,
+    revision: Revision,
+    *,
+    operation: str,
+    stage: str,
+    now: datetime,
+) -> Deployment:
+    """Note how far the platform's operation is; a new stage is told."""
+    told = revision.operation == operation and revision.stage == stage
+    noted = replace(revision, operation=operation, stage=stage)
+    changed = with_revision(deployment, noted)
+    return changed if told or not stage else tell(changed, noted, now)
+
+
+def fail(
+    deployment: Deployment,
+    revision: Revision,
+    reason: Reason,
+    message: str,
+    *,
+    now: datetime,
+    log_tail: tuple[str, ...] = (),
+) -> Deployment:
+    """End `revision` badly, with the words of whoever refused it."""
+    return move(
+        deployment,
+        revision,
+        Phase.FAILED,
+        now=now,
+        reason=reason,
+        message=message,
+        log_tail=log_tail,
+    )
+
+
+def supersede(deployment: Deployment, revision: Revision, now: datetime) -> Deployment:
+    """Note that a newer revision has taken the place of `revision`."""
+    return move(deployment, revision, Phase.SUPERSEDED, now=now)
+
+
+def reactivate(deployment: Deployment, revision: Revision, now: datetime) -> Deployment:
+    """Send an ended revision on its way again (retry, rollback, old bytes back).
+
+    It becomes the newest of the record; its number stays. A revision that is
+    still on its way to the platform, but has not started, makes room for it.
+    """
+    others = tuple(rev for rev in deployment.revisions if rev is not revision)
+    changed = replace(deployment, revisions=(*others, revision), withdrawn=False)
+    for other in others:
+        if other.phase in {Phase.ACCEPTED, Phase.WAITING}:
+            changed = supersede(changed, other, now)
+    return move(
+        changed,
+        revision,
+        Phase.ACCEPTED,
+        now=now,
+        attempt=revision.attempt + 1,
+        reason=Reason.NONE,
+        message="",
+        log_tail=(),
+    )
+
+
+def _trim(revisions: tuple[Revision, ...]) -> tuple[Revision, ...]:
+    """Cut the oldest revisions that nothing on the platform belongs to."""
+    surplus = len(revisions) + 1 - KEPT_REVISIONS
+    kept: list[Revision] = []
+    for revision in revisions:
+        ended = revision.phase.resting and revision.phase is not Phase.READY
+        if surplus > 0 and ended and not revision.deployed:
+            surplus -= 1
+        else:
+            kept.append(revision)
+    return tuple(kept)

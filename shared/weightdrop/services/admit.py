@@ -1,0 +1,251 @@
+"""Admit: look at a folder, and write down what it amounts to.
+
+Called for an object's event and for every tick while a folder waits. It only
+ever asks what is in the bucket now; the event that caused the call says
+nothing but where to look.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from weightdrop.core.artifacts.findings import Verdict
+from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
+from weightdrop.core.artifacts.report import Report
+from weightdrop.core.deployment import admission, naming
+from weightdrop.core.deployment.phases import Phase, Reason
+from weightdrop.core.deployment.record import Deployment, Revision
+from weightdrop.core.deployment.settling import settles_at
+from weightdrop.core.deployment.transitions import tell, with_revision
+from weightdrop.core.deployment.triggers import (
+    folder_of,
+    is_config,
+    may_belong,
+)
+from weightdrop.core.planning.plan import NoPlan
+from weightdrop.errors import StaleError, TransientError
+from weightdrop.ports import Artifacts, Bus, Clock, Records
+from weightdrop.services.inspection import Policy, inspect_artifacts
+from weightdrop.services.planning import plan_for
+from weightdrop.services.session import Session
+from weightdrop.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_OBJECTS = 5_000
+"""Objects below one drop that are looked at; more are a finding."""
+
+TRIES = 5
+"""Times a run starts over because the record or the folder moved under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The ports that admitting takes.
+
+    Attributes:
+        artifacts: The bucket.
+        records: The records.
+        bus: Where events and requests go.
+        clock: Time.
+        settings: Quiet time, deadlines, region, strictness.
+    """
+
+    artifacts: Artifacts
+    records: Records
+    bus: Bus
+    clock: Clock
+    settings: Settings
+
+    def object_changed(
+        self, bucket: str, name: str, *, size: int, crc32c: str
+    ) -> Deployment | None:
+        """React to one object; returns the record if it was looked at.
+
+        An object that is exactly what the newest revision already holds costs
+        one read of the record.
+
+        Raises:
+            TransientError: If the folder must be looked at again later.
+        """
+        prefix = folder_of(name)
+        if not is_config(name):
+            held = self.records.get(naming.deployment_id(bucket, prefix))
+            if held is None or admission.unchanged(held.deployment, name, size, crc32c):
+                return None
+        return self.folder(bucket, prefix)
+
+    def folder(self, bucket: str, prefix: str) -> Deployment | None:
+        """Look at a folder until what is written is what is there.
+
+        Raises:
+            TransientError: If it kept moving; the next event or tick goes on.
+        """
+        for _ in range(TRIES):
+            try:
+                return self._once(bucket, prefix)
+            except StaleError as error:
+                log.info("gs://%s/%s moved while read: %s", bucket, prefix, error)
+        raise TransientError(f"gs://{bucket}/{prefix} is still changing")
+
+    def _once(self, bucket: str, prefix: str) -> Deployment | None:
+        session = Session(
+            self.records, self.bus, self.clock, self.settings.poll_seconds
+        )
+        deployment = session.load(naming.deployment_id(bucket, prefix))
+        artifacts = list_drop(self.artifacts, bucket, prefix)
+        if artifacts.get(CONFIG_NAME) is None:
+            return deployment
+        changed = self._decide(
+            deployment or self._blank(bucket, prefix), artifacts=artifacts
+        )
+        if changed is not None:
+            session.save(changed)
+        session.close()
+        return session.deployment if session.held else None
+
+    def _blank(self, bucket: str, prefix: str) -> Deployment:
+        now = self.clock.now()
+        deployment = naming.deployment_id(bucket, prefix)
+        return Deployment(
+            id=deployment,
+            bucket=bucket,
+            prefix=prefix,
+            region=self.settings.region,
+            created=now,
+            updated=now,
+            endpoint_id=naming.endpoint_id(deployment),
+        )
+
+    def _decide(
+        self, deployment: Deployment, *, artifacts: ArtifactSet
+    ) -> Deployment | None:
+        """The record after looking at `artifacts`; None if nothing is new."""
+        now = self.clock.now()
+        relevant = replace(
+            artifacts, files=tuple(f for f in artifacts.files if may_belong(f.path))
+        )
+        digest = relevant.digest
+        known = deployment.find(digest)
+        if known and known.phase is not Phase.WAITING:
+            return admission.known_again(deployment, known, now)
+        waiting = admission.waiting_revision(deployment)
+        gaps = admission.gaps(waiting, relevant)
+        if waiting and gaps:
+            return self._still_waiting(deployment, waiting, digest, gaps)
+        return self._inspect(deployment, waiting, artifacts, relevant)
+
+    def _still_waiting(
+        self,
+        deployment: Deployment,
+        waiting: Revision,
+        digest: str,
+        gaps: tuple[str, ...],
+    ) -> Deployment | None:
+        """Files that were named before have still not arrived: read nothing."""
+        now = self.clock.now()
+        if waiting.deadline and waiting.deadline <= now:
+            return admission.reject(deployment, waiting, Reason.INCOMPLETE, now)
+        known = (waiting.digest, waiting.missing) == (digest, gaps)
+        if known and waiting.recheck and waiting.recheck > now:
+            return None
+        noted = replace(
+            waiting, digest=digest, missing=gaps, recheck=self._recheck(waiting)
+        )
+        return with_revision(deployment, noted)
+
+    def _recheck(self, waiting: Revision | None) -> datetime:
+        """Look again at every tick at first, ever more rarely later on."""
+        now = self.clock.now()
+        age = (now - waiting.phase_since).total_seconds() if waiting else 0.0
+        return now + timedelta(seconds=max(self.settings.poll_seconds, age / 10))
+
+    def _inspect(
+        self,
+        deployment: Deployment,
+        waiting: Revision | None,
+        artifacts: ArtifactSet,
+        relevant: ArtifactSet,
+    ) -> Deployment:
+        now = self.clock.now()
+        policy = Policy(strict=self.settings.strict)
+        report = inspect_artifacts(self.artifacts, artifacts, policy=policy)
+        settles = settles_at(
+            relevant,
+            first=all(rev.phase is Phase.WAITING for rev in deployment.revisions),
+            quiet=self.settings.settle_seconds,
+        )
+        settling = settles is not None and settles > now
+        revision = replace(
+            self._revision(deployment, waiting, relevant.digest),
+            findings=report.findings,
+            missing=report.missing,
+            files=relevant.files,
+            model=admission.summary(report),
+            options=admission.named(report.options, deployment),
+        )
+        if settling:
+            revision = replace(revision, recheck=settles)
+        changed = admission.placed(deployment, revision)
+        if report.verdict is Verdict.INCOMPLETE or settling:
+            if revision.deadline and revision.deadline <= now:
+                return admission.reject(changed, revision, Reason.INCOMPLETE, now)
+            return changed if waiting else tell(changed, revision, now)
+        if report.verdict is Verdict.REJECTED:
+            return admission.reject(changed, revision, Reason.INVALID, now)
+        return self._plan(changed, revision, report, now)
+
+    def _revision(
+        self, deployment: Deployment, waiting: Revision | None, digest: str
+    ) -> Revision:
+        now = self.clock.now()
+        if waiting:
+            return replace(waiting, digest=digest, recheck=self._recheck(waiting))
+        numbers = (revision.number for revision in deployment.revisions)
+        return Revision(
+            number=max(numbers, default=0) + 1,
+            digest=digest,
+            phase=Phase.WAITING,
+            phase_since=now,
+            created=now,
+            deadline=now + timedelta(seconds=self.settings.waiting_seconds),
+            recheck=self._recheck(None),
+        )
+
+    def _plan(
+        self, deployment: Deployment, revision: Revision, report: Report, now: datetime
+    ) -> Deployment:
+        if report.model is None:
+            raise LookupError("an accepted report without model facts")
+        region = report.options.region or self.settings.region
+        if deployment.endpoint_name:
+            # An endpoint cannot move; a new revision comes up beside the old one.
+            region = deployment.region
+        planned = plan_for(report.model, report.options, region=region)
+        findings = (*report.findings, *planned.findings)
+        if isinstance(planned, NoPlan):
+            return admission.reject(
+                deployment, revision, Reason.NO_PLAN, now, findings=findings
+            )
+        return admission.accept(
+            deployment, replace(revision, findings=findings), planned, now
+        )
+
+
+def list_drop(store: Artifacts, bucket: str, prefix: str) -> ArtifactSet:
+    """The artifact set at a place: its folder, without drops that lie below it.
+
+    Raises:
+        NotFoundError: If the bucket does not exist.
+    """
+    listing = store.list(bucket, prefix, limit=MAX_OBJECTS)
+    whole = artifact_set(bucket, prefix, listing.objects, truncated=listing.truncated)
+    inner = tuple(
+        folder_of(file.path) + "/"
+        for file in whole.files
+        if is_config(file.path) and folder_of(file.path)
+    )
+    files = tuple(file for file in whole.files if not file.path.startswith(inner))
+    return replace(whole, files=files)

@@ -1,0 +1,342 @@
+"""Reconcile: take the steps of one record until it rests or must wait.
+
+Load the record, ask core for the next step, take it with ids derived from the
+digest, write what came of it where the record is still as it was read. A crash
+between taking a step and writing it down costs nothing: the next run takes the
+same step and finds its own work.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from weightdrop.core.deployment import naming, steps
+from weightdrop.core.deployment.phases import Phase, Reason
+from weightdrop.core.deployment.record import Deployment, Revision
+from weightdrop.core.deployment.transitions import (
+    fail,
+    move,
+    progress,
+    supersede,
+    with_revision,
+)
+from weightdrop.errors import (
+    PermanentError,
+    QuotaError,
+    StaleError,
+    TransientError,
+)
+from weightdrop.ports import Bus, Clock, Operation, Platform, Records
+from weightdrop.services import specs
+from weightdrop.services.session import Session
+from weightdrop.services.verify import Verifier
+from weightdrop.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_STEPS = 40
+"""Steps of one run; a record that needs more is looked at by the next tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a step.
+
+    Attributes:
+        deployment: The record to write; None if nothing is new.
+        wait: Whether the platform needs time before the next step.
+    """
+
+    deployment: Deployment | None
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """The ports that reconciling takes.
+
+    Attributes:
+        records: The records.
+        bus: Where events go.
+        platform: Vertex AI.
+        clock: Time.
+        settings: Deadlines, image, endpoints.
+    """
+
+    records: Records
+    bus: Bus
+    platform: Platform
+    clock: Clock
+    settings: Settings
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        """Take steps until the record rests or must wait; None if there is none.
+
+        Raises:
+            TransientError: If the platform could not be asked; come again.
+            StaleError: If somebody else works on the record.
+        """
+        session = Session(
+            self.records, self.bus, self.clock, self.settings.poll_seconds
+        )
+        if session.load(deployment_id) is None:
+            return None
+        for _ in range(MAX_STEPS):
+            taken = self._take(session.deployment)
+            if taken.deployment is not None:
+                self._write(session, taken.deployment)
+                session.publish()
+            if taken.wait or taken.deployment is None:
+                break
+        session.close()
+        return session.deployment
+
+    def _write(self, session: Session, changed: Deployment) -> None:
+        before = session.deployment
+        try:
+            session.save(changed)
+        except StaleError:
+            self._let_go(before)
+            raise
+
+    def _let_go(self, before: Deployment) -> None:
+        """Undo a deploy that was started for a record that has moved on.
+
+        The other writer may have ended the revision while ours was talking to
+        the platform; what it no longer wants would run on, and be paid for.
+        """
+        held = self.records.get(before.id)
+        for revision in before.revisions:
+            if revision.phase is not Phase.DEPLOYING:
+                continue
+            now = held.deployment.find(revision.digest) if held else None
+            if held is None or now is None or not now.deployed:
+                self.platform.undeploy(
+                    self.platform.endpoint_name(before.region, before.endpoint_id),
+                    naming.deployed_model_id(revision.digest),
+                )
+
+    def _take(self, deployment: Deployment) -> Taken:
+        step = steps.next_step(deployment, self.clock.now())
+        if isinstance(step, steps.Rest):
+            return Taken(None)
+        act = self._ACTS[type(step)]
+        try:
+            return act(self, deployment, step.revision)
+        except PermanentError as error:
+            return self._refused(deployment, step.revision, error)
+
+    def _refused(
+        self, deployment: Deployment, revision: Revision, error: PermanentError
+    ) -> Taken:
+        if not revision.phase.in_flight:
+            log.error("%s: %s", deployment.id, error)
+            raise TransientError(str(error)) from error
+        reason = (
+            Reason.QUOTA
+            if isinstance(error, QuotaError)
+            else _BLAME.get(revision.phase, Reason.PLATFORM)
+        )
+        now = self.clock.now()
+        return Taken(fail(deployment, revision, reason, str(error), now=now))
+
+    # ------------------------------------------------------------ the steps
+
+    def _start(self, deployment: Deployment, revision: Revision) -> Taken:
+        name = self.platform.model_name(
+            deployment.region, specs.model_id(deployment, revision)
+        )
+        return self._moved(deployment, revision, Phase.UPLOADING, model_name=name)
+
+    def _upload(self, deployment: Deployment, revision: Revision) -> Taken:
+        spec = specs.model(deployment, revision, self.settings)
+        return self._begun(deployment, revision, self.platform.upload_model(spec))
+
+    def _create(self, deployment: Deployment, revision: Revision) -> Taken:
+        spec = specs.endpoint(deployment, revision)
+        return self._begun(deployment, revision, self.platform.create_endpoint(spec))
+
+    def _deploy(self, deployment: Deployment, revision: Revision) -> Taken:
+        spec = specs.deploy(deployment, revision)
+        return self._begun(deployment, revision, self.platform.deploy(spec))
+
+    def _begun(
+        self, deployment: Deployment, revision: Revision, operation: Operation
+    ) -> Taken:
+        if operation.done:
+            return self._ended(deployment, revision, operation)
+        noted = progress(
+            deployment,
+            revision,
+            operation=operation.name,
+            stage=operation.stage,
+            now=self.clock.now(),
+        )
+        return Taken(noted, wait=True)
+
+    def _await(self, deployment: Deployment, revision: Revision) -> Taken:
+        operation = self.platform.operation(revision.operation)
+        if operation is None:
+            # Forgotten by the platform: taking the step again finds its result.
+            return Taken(with_revision(deployment, replace(revision, operation="")))
+        if operation.done:
+            return self._ended(deployment, revision, operation)
+        noted = progress(
+            deployment,
+            revision,
+            operation=revision.operation,
+            stage=operation.stage,
+            now=self.clock.now(),
+        )
+        return Taken(noted, wait=True)
+
+    def _ended(
+        self, deployment: Deployment, revision: Revision, operation: Operation
+    ) -> Taken:
+        fault = operation.fault
+        if fault is not None:
+            failed = fail(
+                deployment,
+                revision,
+                fault.reason,
+                fault.message,
+                now=self.clock.now(),
+                log_tail=fault.log_tail,
+            )
+            return Taken(failed)
+        if revision.phase is Phase.UPLOADING:
+            return self._moved(deployment, revision, Phase.CREATING_ENDPOINT)
+        if revision.phase is Phase.CREATING_ENDPOINT:
+            return self._moved(
+                self._with_endpoint(deployment),
+                revision,
+                Phase.DEPLOYING,
+                deployed=True,
+            )
+        return self._moved(self._with_endpoint(deployment), revision, Phase.VERIFYING)
+
+    def _with_endpoint(self, deployment: Deployment) -> Deployment:
+        name = self.platform.endpoint_name(deployment.region, deployment.endpoint_id)
+        found = self.platform.endpoint(name)
+        dns = found.dns if found else ""
+        base = self.settings.vertex_endpoint or (f"https://{dns}" if dns else "")
+        return replace(
+            deployment,
+            endpoint_name=name,
+            endpoint_dns=dns,
+            endpoint_url=f"{base}/v1beta1/{name}" if base else "",
+        )
+
+    def _moved(
+        self,
+        deployment: Deployment,
+        revision: Revision,
+        phase: Phase,
+        **changes: object,
+    ) -> Taken:
+        limit = {
+            Phase.DEPLOYING: self.settings.deploy_seconds,
+            Phase.VERIFYING: self.settings.verify_seconds,
+        }.get(phase, self.settings.operation_seconds)
+        return Taken(
+            move(
+                deployment,
+                revision,
+                phase,
+                now=self.clock.now(),
+                limit=limit,
+                **changes,
+            )
+        )
+
+    def _verify(self, deployment: Deployment, revision: Revision) -> Taken:
+        outcome = Verifier(self.platform).verify(deployment, revision)
+        if outcome.words:
+            failed = fail(
+                deployment,
+                revision,
+                Reason.NO_ANSWER,
+                outcome.words,
+                now=self.clock.now(),
+            )
+            return Taken(failed)
+        if not outcome.answered:
+            return Taken(None, wait=True)
+        return Taken(self._ready(deployment, revision))
+
+    def _ready(self, deployment: Deployment, revision: Revision) -> Deployment:
+        now = self.clock.now()
+        old = deployment.serving
+        changed = move(
+            deployment, revision, Phase.READY, now=now, reason=Reason.NONE, message=""
+        )
+        return supersede(changed, old, now) if old else changed
+
+    def _give_up(self, deployment: Deployment, revision: Revision) -> Taken:
+        Verifier(self.platform).give_back(deployment, revision)
+        reason = (
+            Reason.NO_ANSWER
+            if revision.phase is Phase.VERIFYING
+            else (Reason.TIMED_OUT)
+        )
+        words = f"The phase {revision.phase.value} did not end in time."
+        if revision.stage:
+            words += f" Last stage: {revision.stage}."
+        now = self.clock.now()
+        return Taken(fail(deployment, revision, reason, words, now=now))
+
+    def _undeploy(self, deployment: Deployment, revision: Revision) -> Taken:
+        if revision.operation:
+            operation = self.platform.operation(revision.operation)
+        else:
+            operation = self.platform.undeploy(
+                self.platform.endpoint_name(deployment.region, deployment.endpoint_id),
+                naming.deployed_model_id(revision.digest),
+            )
+        if operation is None or operation.fault:
+            again = replace(revision, operation="")
+            return Taken(with_revision(deployment, again), wait=True)
+        if operation.done:
+            gone = replace(revision, operation="", deployed=False)
+            return Taken(with_revision(deployment, gone))
+        under_way = replace(revision, operation=operation.name)
+        return Taken(with_revision(deployment, under_way), wait=True)
+
+    def _remove_model(self, deployment: Deployment, revision: Revision) -> Taken:
+        self.platform.delete_model(revision.model_name)
+        gone = replace(revision, model_name="")
+        return Taken(with_revision(deployment, gone))
+
+    def _finish(self, deployment: Deployment, revision: Revision) -> Taken:
+        now = self.clock.now()
+        return Taken(move(deployment, revision, Phase.RETIRED, now=now))
+
+    def _withdraw(self, deployment: Deployment, revision: Revision) -> Taken:
+        now = self.clock.now()
+        phase = Phase.RETIRED if revision.phase is Phase.ACCEPTED else Phase.RETIRING
+        reason = Reason.WITHDRAWN if deployment.withdrawn else Reason.EXPIRED
+        return Taken(move(deployment, revision, phase, now=now, reason=reason))
+
+    _ACTS: ClassVar = {
+        steps.Start: _start,
+        steps.Upload: _upload,
+        steps.CreateEndpoint: _create,
+        steps.Deploy: _deploy,
+        steps.Await: _await,
+        steps.Verify: _verify,
+        steps.GiveUp: _give_up,
+        steps.Undeploy: _undeploy,
+        steps.RemoveModel: _remove_model,
+        steps.Finish: _finish,
+        steps.Withdraw: _withdraw,
+    }
+
+
+_BLAME = {
+    Phase.UPLOADING: Reason.UPLOAD_FAILED,
+    Phase.CREATING_ENDPOINT: Reason.ENDPOINT_FAILED,
+    Phase.DEPLOYING: Reason.PLATFORM,
+    Phase.VERIFYING: Reason.NO_ANSWER,
+}

@@ -1,0 +1,107 @@
+"""Reading and writing one record: guarded writes and the outbox.
+
+An event is written in the same write as the phase it tells of, published
+after, and struck out by the next write. What a crash leaves in the outbox is
+published by the next run; consumers drop repeats by id.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+
+from weightdrop.core.deployment.record import Deployment
+from weightdrop.core.deployment.steps import due
+from weightdrop.errors import TransientError
+from weightdrop.ports import Bus, Clock, Records, Versioned
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Session:
+    """One record during one run of a service.
+
+    Attributes:
+        records: Where it is kept.
+        bus: Where its messages go.
+        clock: Time.
+        poll: Seconds to leave the platform alone while it works.
+        held: The record and the version that guards the next write; None
+            while there is no record.
+    """
+
+    records: Records
+    bus: Bus
+    clock: Clock
+    poll: float
+    held: Versioned | None = None
+    _sent: set[str] = field(default_factory=set)
+
+    @property
+    def deployment(self) -> Deployment:
+        """The record as it was last read or written.
+
+        Raises:
+            LookupError: If there is no record; ask `held` first.
+        """
+        if self.held is None:
+            raise LookupError("no record was loaded")
+        return self.held.deployment
+
+    def load(self, deployment_id: str) -> Deployment | None:
+        """Read the record; None if there is none."""
+        self.held = self.records.get(deployment_id)
+        return self.held.deployment if self.held else None
+
+    def save(self, changed: Deployment) -> None:
+        """Write `changed` where the record still is as it was read.
+
+        Raises:
+            StaleError: If somebody else wrote first; nothing was written.
+        """
+        now = self.clock.now()
+        before = self.held.deployment.outbox if self.held else ()
+        known = {message.id for message in before}
+        fresh = tuple(
+            message
+            for message in changed.outbox
+            if message.type and message.id not in known
+        )
+        outbox = tuple(m for m in changed.outbox if m.id not in self._sent)
+        stripped = replace(changed, outbox=outbox, updated=now)
+        stripped = replace(stripped, due=due(stripped, now, self.poll))
+        if self.held is None:
+            self.held = self.records.create(stripped, events=fresh)
+        else:
+            self.held = self.records.put(
+                stripped, version=self.held.version, events=fresh
+            )
+
+    def publish(self) -> None:
+        """Publish what is in the outbox, in order; stop at the first refusal.
+
+        A refusal is not an error here: the record says what is left, and the
+        next run publishes it.
+        """
+        for message in self.deployment.outbox:
+            if message.id in self._sent:
+                continue
+            try:
+                self.bus.publish(message)
+            except TransientError as error:
+                log.warning("not published yet: %s %s", message.id, error)
+                return
+            self._sent.add(message.id)
+
+    def close(self) -> None:
+        """Publish what is left and strike it out of the record.
+
+        Raises:
+            StaleError: If somebody else wrote first; they publish it again.
+        """
+        if self.held is None:
+            return
+        self.publish()
+        if any(message.id in self._sent for message in self.deployment.outbox):
+            self.save(self.deployment)

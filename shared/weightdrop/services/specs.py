@@ -1,0 +1,77 @@
+"""From a record to what the platform is asked for; every id is derived."""
+
+from __future__ import annotations
+
+from weightdrop.core.deployment import naming
+from weightdrop.core.deployment.record import Deployment, Revision
+from weightdrop.core.planning.plan import Plan
+from weightdrop.ports import DeploySpec, EndpointSpec, ModelSpec, ServerSpec
+from weightdrop.settings import Settings
+
+
+def model_id(deployment: Deployment, revision: Revision) -> str:
+    """The id of the revision's Vertex AI model."""
+    return naming.model_id(deployment.id, revision.digest)
+
+
+def model(deployment: Deployment, revision: Revision, settings: Settings) -> ModelSpec:
+    """The model to upload: the folder as it was validated, and how to serve it."""
+    options = revision.options
+    folder = f"gs://{deployment.bucket}"
+    return ModelSpec(
+        region=deployment.region,
+        model_id=model_id(deployment, revision),
+        display_name=options.model_display_name or deployment.id,
+        artifact_uri=f"{folder}/{deployment.prefix}" if deployment.prefix else folder,
+        server=ServerSpec(
+            image=settings.serving_image,
+            args=(*_plan(revision).vllm_args, "--served-model-name", options.model_id),
+            env=(),
+        ),
+        labels=_labels(deployment, revision),
+    )
+
+
+def endpoint(deployment: Deployment, revision: Revision) -> EndpointSpec:
+    """The endpoint of the deployment; it outlives its revisions."""
+    return EndpointSpec(
+        region=deployment.region,
+        endpoint_id=deployment.endpoint_id,
+        display_name=revision.options.endpoint_display_name or deployment.id,
+        labels=tuple(naming.labels(deployment.id, "", revision.options.labels).items()),
+    )
+
+
+def deploy(deployment: Deployment, revision: Revision) -> DeploySpec:
+    """The deployed model: without traffic where another one serves."""
+    plan = _plan(revision)
+    options = revision.options
+    new = naming.deployed_model_id(revision.digest)
+    serving = deployment.serving
+    traffic: tuple[tuple[str, int], ...] = ((new, 100),)
+    if serving:
+        traffic = ((new, 0), (naming.deployed_model_id(serving.digest), 100))
+    return DeploySpec(
+        endpoint=deployment.endpoint_name,
+        model=revision.model_name,
+        deployed_model_id=new,
+        display_name=options.model_display_name or deployment.id,
+        machine_type=plan.machine_type,
+        accelerator_type=plan.accelerator_type,
+        accelerator_count=plan.accelerator_count,
+        min_replica_count=options.min_replica_count,
+        max_replica_count=max(options.max_replica_count, options.min_replica_count),
+        spot=options.spot,
+        traffic=traffic,
+    )
+
+
+def _plan(revision: Revision) -> Plan:
+    if revision.plan is None:
+        raise LookupError(f"revision {revision.number} has no plan")
+    return revision.plan
+
+
+def _labels(deployment: Deployment, revision: Revision) -> tuple[tuple[str, str], ...]:
+    labels = naming.labels(deployment.id, revision.digest, revision.options.labels)
+    return tuple(labels.items())
