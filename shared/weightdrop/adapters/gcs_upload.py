@@ -1,0 +1,156 @@
+"""Write access to Cloud Storage, for `weightdrop drop`: vendor types end here."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import google_crc32c
+import requests
+from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.requests import AuthorizedSession
+from google.cloud import storage
+
+from weightdrop.errors import (
+    NotFoundError,
+    PermanentError,
+    TransientError,
+    UsageError,
+    WeightdropError,
+)
+from weightdrop.settings import Settings
+
+_READ_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 120.0
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An object that is there already."""
+
+    size: int
+    crc32c: str
+
+
+def crc32c_of(path: Path) -> str:
+    """The file's CRC-32C as Cloud Storage gives it: base64, big-endian."""
+    state = google_crc32c.Checksum()
+    with path.open("rb") as source:
+        while block := source.read(_READ_BYTES):
+            state.update(block)
+    return base64.b64encode(state.digest()).decode()
+
+
+class Uploads:
+    """Writes objects. Safe to call from several threads.
+
+    Args:
+        settings: Where Cloud Storage is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = _client(settings)
+
+    def existing(self, bucket: str, prefix: str) -> dict[str, Kept]:
+        """The objects below `prefix` by full name.
+
+        Raises:
+            NotFoundError: If there is no such bucket.
+        """
+        try:
+            blobs = self._client.list_blobs(
+                bucket, prefix=f"{prefix}/" if prefix else None
+            )
+            return {blob.name: Kept(blob.size, blob.crc32c) for blob in blobs}
+        except _FAULTS as error:
+            raise _translated(error, f"gs://{bucket}") from error
+
+    def upload(
+        self, path: Path, bucket: str, name: str, *, progress: Callable[[int], None]
+    ) -> None:
+        """Copy a file to an object, checked by CRC-32C.
+
+        Args:
+            path: The file.
+            bucket: Bucket name.
+            name: Full object name.
+            progress: Called with the bytes read since the last call.
+        """
+        blob = self._client.bucket(bucket).blob(name)
+        try:
+            with path.open("rb") as source:
+                blob.upload_from_file(
+                    _Counted(source, progress),
+                    size=path.stat().st_size,
+                    checksum="crc32c",
+                    timeout=_TIMEOUT_SECONDS,
+                )
+        except _FAULTS as error:
+            raise _translated(error, f"gs://{bucket}/{name}") from error
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+class _Counted:
+    """A file that tells how far it was read, the furthest only once."""
+
+    def __init__(self, source: IO[bytes], progress: Callable[[int], None]) -> None:
+        self._source = source
+        self._progress = progress
+        self._furthest = 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._source.read(size)
+        here = self._source.tell()
+        if here > self._furthest:
+            self._progress(here - self._furthest)
+            self._furthest = here
+        return block
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
+
+
+def _client(settings: Settings) -> Any:
+    endpoint = settings.storage_endpoint
+    if not endpoint:
+        return storage.Client()
+    credentials = AnonymousCredentials()
+    session = AuthorizedSession(credentials)
+    # A proxy of the user's must not stand between processes of one machine.
+    session.trust_env = urlsplit(endpoint).hostname not in _LOOPBACK
+    return storage.Client(
+        project=settings.project,
+        credentials=credentials,
+        client_options={"api_endpoint": endpoint},
+        _http=session,
+    )
+
+
+_FAULTS = (
+    exceptions.GoogleAPICallError,
+    exceptions.RetryError,
+    requests.RequestException,
+)
+
+
+def _translated(error: Exception, place: str) -> WeightdropError:
+    if isinstance(error, exceptions.NotFound):
+        return NotFoundError(f"{place} does not exist.")
+    if isinstance(error, (exceptions.Forbidden, exceptions.Unauthorized)):
+        return PermanentError(f"{place} may not be written: {error.message}")
+    if isinstance(error, exceptions.ClientError) and not isinstance(
+        error, exceptions.TooManyRequests
+    ):
+        return PermanentError(f"{place} was refused: {error.message}")
+    return TransientError(f"{place} cannot be reached: {error}")

@@ -1,0 +1,82 @@
+"""`up`: the local stack in this process."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+
+from weightdrop.cli.terminal import clean, emit
+from weightdrop.local.supervisor import preflight
+from weightdrop.local.supervisor.layout import DEFAULT_BUCKET, DEFAULT_PORT, Layout
+from weightdrop.local.supervisor.stack import Stack
+from weightdrop.local.supervisor.supervisor import Supervisor
+from weightdrop.settings import home_folder, load
+
+
+@click.command(short_help="Run the local stack until Ctrl-C.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    help="Folder of all its state.  [default: ~/.weightdrop]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="First of its six ports; 0 takes free ones.",
+)
+@click.option(
+    "--bucket", default=DEFAULT_BUCKET, show_default=True, help="Bucket to watch."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print what is where as JSON, once ready."
+)
+def up(*, home: Path | None, port: int, bucket: str, as_json: bool) -> int:
+    """Run the whole of Weightdrop on this machine, with real vLLM, until Ctrl-C.
+
+    For trying, developing and testing: it asks nobody for a password, and
+    binds 127.0.0.1 only.
+    """
+    settings = load() if home is None else replace(load(), home=home)
+    layout = Layout(
+        home=home_folder(settings),
+        port=port or preflight.free_base_port(),
+        bucket=bucket,
+    )
+    begin = time.monotonic()
+
+    def say(line: str) -> None:
+        click.echo(clean(line, lines=True), err=True)
+
+    def ready(stack: Stack) -> None:
+        took = time.monotonic() - begin
+        if as_json:
+            emit(asdict(stack))
+        say(_where(stack, took=took))
+
+    say(
+        "Weightdrop's local stack is for trying, developing and testing; "
+        "it binds 127.0.0.1 only."
+    )
+    Supervisor(layout, say=say, ready=ready).run()
+    say("Everything is stopped.")
+    return 0
+
+
+def _where(stack: Stack, *, took: float) -> str:
+    rows = (
+        ("bucket", f"gs://{stack.bucket} is the folder {stack.folder}"),
+        ("storage", stack.urls["bucket"]),
+        ("vertex", stack.urls["vertex"]),
+        ("status", f"{stack.urls['status']}  (open it in a browser)"),
+        ("logs", str(Path(stack.home, "logs"))),
+        ("drop", f"cp -r MODEL {stack.folder}/   or   weightdrop drop MODEL"),
+        ("watch", "weightdrop status --watch"),
+        ("ask", "weightdrop ask ID PROMPT"),
+    )
+    lines = [f"Ready after {took:.1f} s. Ctrl-C stops everything."]
+    return "\n".join(lines + [f"  {name:<8} {text}" for name, text in rows])

@@ -1,0 +1,44 @@
+"""`retry`, `rollback` and `undeploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from weightdrop.cli.client import StatusClient
+from weightdrop.cli.context import (
+    find_target,
+    json_option,
+    require_status_url,
+    resolve_id,
+    target_options,
+)
+from weightdrop.cli.watching import BAD, changes, follow, show
+
+
+def _command(verb: str, text: str, goal: str) -> click.Command:
+    @click.command(name=verb, short_help=text, help=f"{text} ID may be gs://… too.")
+    @click.argument("name", metavar="ID")
+    @click.option("--watch", is_flag=True, help=f"Keep looking until it is {goal}.")
+    @json_option
+    @target_options
+    def command(
+        *, name: str, watch: bool, as_json: bool, home: Path | None, url: str
+    ) -> int:
+        client = StatusClient(require_status_url(find_target(home=home, url=url)))
+        chosen = resolve_id(name)
+        view = client.act(chosen, verb)
+        if watch:
+            view = follow(changes(client, chosen))
+        show(view, as_json=as_json)
+        return int(view.get("phase") in BAD)
+
+    return command
+
+
+retry = _command("retry", "Try a failed or undeployed drop again.", "ready")
+rollback = _command("rollback", "Go back to the revision before.", "ready")
+undeploy = _command(
+    "undeploy", "Take a deployment down; its files and its id stay.", "gone"
+)
