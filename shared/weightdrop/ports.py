@@ -7,6 +7,8 @@ as the methods say. One suite in tests/contracts runs over all implementations.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -148,6 +150,27 @@ class Bus(Protocol):
         Delivered at least once, in order within one ordering key. Raises
         TransientError when it is not known to be safe; publishing again is
         harmless because consumers drop repeats by id.
+        """
+        ...
+
+
+class Follower(Protocol):
+    """A look at what is published, which takes nothing from anybody else."""
+
+    def follow(
+        self,
+        topic: str,
+        *,
+        from_start: bool = False,
+        idle_seconds: float | None = None,
+    ) -> AbstractContextManager[Iterator[Message]]:
+        """The messages of a topic as they come, in order within a key.
+
+        Everything published after the context was entered is in it, with
+        `from_start` also what the topic still retains. The iterator waits for
+        the next message; it ends when none came for `idle_seconds`, or never.
+        What was set up for it is gone when the context is left. Raises
+        NotFoundError if there is no such topic and the bus knows its topics.
         """
         ...
 

@@ -13,12 +13,14 @@ until the subscriber has said how it ended:
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from weightdrop import codec
+from weightdrop.clock import SystemClock
 from weightdrop.core.deployment.events import DEAD_LETTERS_TOPIC
 from weightdrop.core.deployment.record import Message
 from weightdrop.errors import NotFoundError
@@ -82,12 +84,12 @@ class DeadLetter:
     attempts: int
 
 
-class Queue:
+class SqliteBus:
     """Bus, subscriptions and log on one file, for many processes.
 
     Args:
         path: The file, usually HOME / FILE_NAME.
-        clock: Source of time.
+        clock: Source of time; the system's by default.
         dead_letter_topic: Where messages go that cannot be handled.
         retry: When and how often a refused message is tried again.
     """
@@ -96,12 +98,12 @@ class Queue:
         self,
         path: Path,
         *,
-        clock: Clock,
+        clock: Clock | None = None,
         dead_letter_topic: str = DEAD_LETTERS_TOPIC,
         retry: Retry | None = None,
     ) -> None:
         self._database = Database(path, schema=SCHEMA)
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._dead_letter_topic = dead_letter_topic
         self._retry = retry or Retry()
 
@@ -251,7 +253,12 @@ class Queue:
             (self._dead_letter_topic, limit),
         )
         return tuple(
-            DeadLetter(entry(row[:8]), origin=row[8], reason=row[9], attempts=row[10])
+            DeadLetter(
+                entry(row[:8]),
+                origin=row[8],
+                reason=row[9] or _told_reason(row[7]),
+                attempts=row[10],
+            )
             for row in reversed(rows)
         )
 
@@ -320,3 +327,12 @@ class Queue:
                 claim.attempt,
             ),
         )
+
+
+def _told_reason(data: str) -> str:
+    """The reason in a message that a handler itself gave up."""
+    try:
+        told = json.loads(data)
+    except ValueError:
+        return ""
+    return str(told.get("reason", "")) if isinstance(told, dict) else ""

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import httpx
 
-from weightdrop.clock import SystemClock
 from weightdrop.core.deployment.events import REQUESTS_TOPIC
 from weightdrop.errors import UsageError
 from weightdrop.local.courier.delivery import Route, deliver, prune
 from weightdrop.local.courier.ticker import tick
 from weightdrop.local.log import Watch
-from weightdrop.local.queue import FILE_NAME, Queue
+from weightdrop.local.queue import FILE_NAME, SqliteBus
 
 LOCK_NAME = "courier.lock"
 LOCK_SECONDS = 10.0
@@ -62,7 +61,7 @@ def _only_one(home: Path) -> Iterator[None]:
 
 async def _run(arguments: argparse.Namespace) -> None:
     path = arguments.home / FILE_NAME
-    queue, watch = Queue(path, clock=SystemClock()), Watch(path)
+    queue, watch = SqliteBus(path), Watch(path)
     route = Route(
         topic=REQUESTS_TOPIC, url=arguments.request_url, project=arguments.project
     )

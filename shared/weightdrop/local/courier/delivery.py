@@ -15,7 +15,7 @@ from weightdrop.core.deployment.record import Message
 from weightdrop.errors import TransientError
 from weightdrop.local.cloudevents import published
 from weightdrop.local.log import Watch
-from weightdrop.local.queue import Claim, Queue
+from weightdrop.local.queue import Claim, SqliteBus
 
 POLL_SECONDS = 0.02
 """How often another process's publish is looked for; one look takes microseconds."""
@@ -58,7 +58,7 @@ class Route:
 
 
 async def deliver(
-    queue: Queue, route: Route, client: httpx.AsyncClient, watch: Watch
+    queue: SqliteBus, route: Route, client: httpx.AsyncClient, watch: Watch
 ) -> None:
     """Deliver the topic's messages until cancelled.
 
@@ -92,7 +92,7 @@ async def deliver(
             await _change(route, under_way, watch, next_time)
 
 
-async def prune(queue: Queue) -> None:
+async def prune(queue: SqliteBus) -> None:
     """Keep the log from growing without end, until cancelled."""
     while True:
         try:
@@ -130,7 +130,7 @@ def _past(time: datetime | None) -> bool:
 
 
 async def _attempt(
-    queue: Queue, route: Route, client: httpx.AsyncClient, claim: Claim
+    queue: SqliteBus, route: Route, client: httpx.AsyncClient, claim: Claim
 ) -> None:
     """Post one claim and write down how it ended."""
     message = claim.entry.message
