@@ -131,9 +131,12 @@ def home_folder(settings: Settings) -> Path:
     """
     path = settings.home
     if path.parts[:1] == ("~",):
-        account = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
-        path = Path(account, *path.parts[1:])
+        path = Path(_account(), *path.parts[1:])
     return Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links
+
+
+def _account() -> str:
+    return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
 
 
 def child_environment(
@@ -150,9 +153,4 @@ def child_environment(
         without: Names that must not reach the child.
     """
     base = {name: text for name, text in os.environ.items() if name not in without}
-    return {**(defaults or {}), **base, **values}
-
-
-def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process we start: our own with `extra` on top."""
-    return {**os.environ, **extra}
+    return {**(defaults or {}), **base, "HOME": _account(), **values}

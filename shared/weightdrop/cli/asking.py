@@ -172,7 +172,7 @@ def completion_text(prediction: object, *, strip: bool = True) -> str:
     """The model's words in a prediction.
 
     Whole predictions repeat the prompt before the words, as Google's container
-    does: "Prompt:\\n…\\nOutput:\\n…".
+    does: lines "Prompt:" and "Output:" come before each.
     """
     if isinstance(prediction, dict):
         return str(prediction.get("text", prediction))
@@ -198,7 +198,8 @@ def _collected(
 
 def _unreachable(base: str, error: httpx.HTTPError) -> TransientError:
     return TransientError(
-        f"The endpoint {base} does not answer ({error or type(error).__name__}): see "
+        f"The endpoint {base} does not answer ({str(error) or type(error).__name__}): "
+        "see "
         "`weightdrop status`."
     )
 

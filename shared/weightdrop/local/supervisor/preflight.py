@@ -19,8 +19,8 @@ from weightdrop.local.supervisor.layout import (
     HOST,
     PORTS,
     Layout,
+    Service,
     functions_source,
-    services,
 )
 
 FREE_BYTES = 256 * 2**20
@@ -88,14 +88,16 @@ def check_layout(layout: Layout) -> None:
         )
 
 
-def prepare_home(layout: Layout, *, needed: int = FREE_BYTES) -> None:
+def prepare_home(
+    layout: Layout, members: tuple[Service, ...], *, needed: int = FREE_BYTES
+) -> None:
     """Make the folders of the stack and see that they can be written.
 
     Raises:
         UsageError: If they cannot be, or less than `needed` bytes are free.
     """
     home = layout.home
-    inner = [home / "run" / service.name for service in services(layout)]
+    inner = [home / "run" / service.name for service in members]
     try:
         for folder in (home, *(home / name for name in FOLDERS), layout.folder, *inner):
             folder.mkdir(parents=True, exist_ok=True)
@@ -161,13 +163,13 @@ def port_free(port: int) -> bool:
     return True
 
 
-def check_ports(layout: Layout) -> None:
+def check_ports(members: tuple[Service, ...]) -> None:
     """Refuse ports that are taken.
 
     Raises:
         UsageError: Naming the first of them and who needs it.
     """
-    for service in services(layout):
+    for service in members:
         if service.port is not None and not port_free(service.port):
             raise UsageError(
                 f"Port {service.port}, which the {service.title} needs, is in use: "

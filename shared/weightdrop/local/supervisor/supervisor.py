@@ -18,6 +18,7 @@ from weightdrop.local.supervisor.layout import (
     STACK_DEFAULTS,
     UNWANTED,
     Layout,
+    Service,
     services,
     stack_variables,
 )
@@ -44,6 +45,7 @@ class Supervisor:
 
     Args:
         layout: Where the stack lives.
+        members: Its processes; those of the real stack by default.
         say: Called with a line for a person whenever something changes.
         ready: Called once, when all processes have answered.
     """
@@ -52,6 +54,7 @@ class Supervisor:
         self,
         layout: Layout,
         *,
+        members: tuple[Service, ...] = (),
         say: Callable[[str], None],
         ready: Callable[[stack.Stack], None],
     ) -> None:
@@ -61,13 +64,14 @@ class Supervisor:
         self._ready = False
         self._signals = 0
         self._orphans: dict[int, float] = {}
+        self._members = members or services(layout)
         self._children = [
             Child(
                 service=service,
                 folder=layout.home / "run" / service.name,
                 log=layout.home / "logs" / f"{service.name}.log",
             )
-            for service in services(layout)
+            for service in self._members
         ]
         self._environment = child_environment(
             stack_variables(layout), defaults=STACK_DEFAULTS, without=UNWANTED
@@ -84,10 +88,10 @@ class Supervisor:
         layout = self._layout
         preflight.check_layout(layout)
         preflight.check_packages()
-        preflight.prepare_home(layout)
+        preflight.prepare_home(layout, self._members)
         with preflight.claim(layout.home):
             preflight.end_leftovers(layout.home)
-            preflight.check_ports(layout)
+            preflight.check_ports(self._members)
             processes.adopt_orphans()
             with self._wake_on_signals() as bell:
                 try:

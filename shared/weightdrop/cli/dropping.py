@@ -1,0 +1,250 @@
+"""`drop`: copy a model folder into a watched bucket, config.json last."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from weightdrop.adapters.gcs_upload import Kept, Uploads, crc32c_of
+from weightdrop.cli.client import StatusClient
+from weightdrop.cli.context import (
+    GS,
+    Target,
+    find_target,
+    json_option,
+    parse_gs,
+    require_status_url,
+    target_options,
+)
+from weightdrop.cli.inspecting import Inspected, inspect_source
+from weightdrop.cli.render import finding_lines, magnitude
+from weightdrop.cli.terminal import emit, err, note, out
+from weightdrop.cli.watching import BAD, changes, follow, show
+from weightdrop.core.artifacts.findings import Verdict
+from weightdrop.core.artifacts.objects import CONFIG_NAME
+from weightdrop.core.deployment.naming import deployment_id
+from weightdrop.errors import UsageError
+from weightdrop.settings import home_folder
+
+PARALLEL = 8
+"""Uploads at a time: enough to fill a link, few enough for a laptop."""
+
+APPEAR_SECONDS = 30.0
+"""By then an object that was uploaded has been noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file of the folder that is dropped.
+
+    Attributes:
+        path: Where it is.
+        name: Full name of the object it becomes.
+        size: Bytes.
+    """
+
+    path: Path
+    name: str
+    size: int
+
+
+def local_files(folder: Path, prefix: str) -> list[LocalFile]:
+    """The files below `folder`, links to files followed, hidden ones left out.
+
+    Raises:
+        UsageError: If the folder cannot be read or holds no file.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder.")
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}.")
+
+    found: list[LocalFile] = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            if name.startswith(".") or not path.is_file():
+                continue
+            inner = path.relative_to(folder).as_posix()
+            whole = f"{prefix}/{inner}" if prefix else inner
+            found.append(LocalFile(path, whole, path.stat().st_size))
+    if not found:
+        raise UsageError(f"{folder} holds no file.")
+    return found
+
+
+def changed_files(
+    files: Iterable[LocalFile], existing: dict[str, Kept]
+) -> list[LocalFile]:
+    """Those of `files` that are not in the bucket with the same bytes."""
+    return [
+        file
+        for file in files
+        if (kept := existing.get(file.name)) is None
+        or kept.size != file.size
+        or kept.crc32c != crc32c_of(file.path)
+    ]
+
+
+def upload_all(
+    uploads: Uploads,
+    bucket: str,
+    files: list[LocalFile],
+    *,
+    progress: Callable[[int], None],
+) -> None:
+    """Upload `files` side by side, and config.json when all others are there.
+
+    The first failure ends it: what has not begun is not begun.
+    """
+
+    def upload(file: LocalFile) -> None:
+        uploads.upload(file.path, bucket, file.name, progress=progress)
+
+    last = [file for file in files if _is_config(file)]
+    rest = [file for file in files if not _is_config(file)]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        waits = [pool.submit(upload, file) for file in rest]
+        try:
+            for wait in waits:
+                wait.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for file in last:
+        upload(file)
+
+
+def _is_config(file: LocalFile) -> bool:
+    return file.name.rpartition("/")[2] == CONFIG_NAME
+
+
+@click.command(short_help="Copy a model folder into a watched bucket.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("to", metavar="[TARGET]", default="")
+@click.option("--force", is_flag=True, help="Even if `check` rejects it.")
+@click.option("--watch", is_flag=True, help="Then keep looking until it rests.")
+@json_option
+@target_options
+def drop(
+    *,
+    folder: Path,
+    to: str,
+    force: bool,
+    watch: bool,
+    as_json: bool,
+    home: Path | None,
+    url: str,
+) -> int:
+    """Check FOLDER and copy it to TARGET, which is gs://bucket/prefix.
+
+    TARGET is gs://models/NAME on the local stack if it is left out. Files that
+    are there already are not copied again.
+    """
+    target = find_target(home=home, url=url)
+    bucket, prefix = _destination(target, folder, to)
+    files = local_files(folder, prefix)
+    if not force and not _admissible(inspect_source(str(folder), target)):
+        return 1
+    begin = time.monotonic()
+    uploads = Uploads(target.settings)
+    existing = uploads.existing(bucket, prefix)
+    with err().status("comparing with what is there") if existing else nullcontext():
+        fresh = changed_files(files, existing)
+    _upload(uploads, bucket, fresh)
+    facts: dict[str, object] = {
+        "source": str(folder.absolute()),
+        "target": f"{GS}{bucket}/{prefix}",
+        "deployment": deployment_id(bucket, prefix),
+        "uploaded": [file.name for file in fresh],
+        "skipped": [file.name for file in files if file not in set(fresh)],
+        "bytes": sum(file.size for file in fresh),
+        "seconds": round(time.monotonic() - begin, 3),
+    }
+    if watch:
+        return _watched(facts, target, as_json=as_json)
+    if as_json:
+        emit(facts)
+    else:
+        out().print(
+            f"{len(fresh)} of {len(files)} files, "
+            f"{magnitude(sum(file.size for file in fresh), 'B')}, are now in "
+            f"{facts['target']}; the rest was there.\n"
+            f"Follow it with: weightdrop status {facts['deployment']} --watch"
+        )
+    return 0
+
+
+def _destination(target: Target, folder: Path, to: str) -> tuple[str, str]:
+    if to:
+        bucket, prefix = parse_gs(to)
+        local = target.bucket or target.settings.storage_endpoint
+        if not local and not target.status_url:
+            note(
+                f"No local stack runs in {home_folder(target.settings)}: "
+                f"{to} is taken for Google's Cloud Storage."
+            )
+        return bucket, prefix
+    if not target.bucket:
+        raise UsageError(
+            f"No stack is running in {home_folder(target.settings)}: start one with "
+            "`weightdrop up`, or name a TARGET like gs://bucket/prefix."
+        )
+    return target.bucket, folder.resolve().name
+
+
+def _admissible(inspected: Inspected) -> bool:
+    report = inspected.report
+    console = err()
+    if report.verdict is Verdict.REJECTED:
+        for line in finding_lines(inspected.document()["findings"]):
+            console.print(line)
+        note("Nothing was copied, because it would be rejected; --force copies it.")
+        return False
+    for path in report.missing:
+        note(f"{path} is missing here: the drop will wait for it.")
+    return True
+
+
+def _upload(uploads: Uploads, bucket: str, files: list[LocalFile]) -> None:
+    from rich.progress import (  # noqa: PLC0415  # lazy
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("uploading"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err(), transient=True) as bar:
+        task = bar.add_task("", total=sum(file.size for file in files))
+        upload_all(
+            uploads, bucket, files, progress=lambda count: bar.advance(task, count)
+        )
+
+
+def _watched(facts: dict[str, object], target: Target, *, as_json: bool) -> int:
+    client = StatusClient(require_status_url(target))
+    name = str(facts["deployment"])
+    view = follow(changes(client, name, appear_seconds=APPEAR_SECONDS))
+    if as_json:
+        emit({**facts, "status": view})
+    else:
+        show(view, as_json=False)
+    return int(view.get("phase") in BAD)
