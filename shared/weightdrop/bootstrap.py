@@ -54,7 +54,9 @@ class App:
             return SqliteRecords(self.settings.home / "records.db")
         from weightdrop.adapters.firestore import FirestoreRecords  # noqa: PLC0415
 
-        return FirestoreRecords(project=self.settings.project)
+        return FirestoreRecords(
+            project=self.settings.project, database=self.settings.database
+        )
 
     @cached_property
     def bus(self) -> Bus:

@@ -42,6 +42,13 @@ class Settings:
         poll_seconds: How long a tick leaves an operation alone.
         strict: Refuse architectures that are not in the catalogue.
         base_url: Where the status function is reached; empty if unknown.
+        database: Id of the Firestore database that holds the records.
+        serving_account: Service account that serving containers run as; empty for
+            the one that Vertex AI provides.
+        kms_key: Full name of the Cloud KMS key that protects models and endpoints;
+            empty for Google's keys.
+        private_projects: Projects that may connect to endpoints over Private
+            Service Connect; empty for endpoints with a public name.
     """
 
     backend: Backend = Backend.CLOUD
@@ -60,6 +67,10 @@ class Settings:
     poll_seconds: float = 20.0
     strict: bool = False
     base_url: str = ""
+    database: str = "(default)"
+    serving_account: str = ""
+    kms_key: str = ""
+    private_projects: tuple[str, ...] = ()
 
 
 def _truth(text: str) -> bool:
@@ -91,6 +102,7 @@ _COERCERS: dict[str, Callable[[str], object]] = {
     "operation_seconds": _seconds,
     "poll_seconds": _seconds,
     "strict": _truth,
+    "private_projects": _words,
 }
 
 
