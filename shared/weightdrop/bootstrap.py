@@ -17,7 +17,7 @@ from weightdrop.clock import SystemClock
 from weightdrop.settings import Backend, Settings
 
 if TYPE_CHECKING:
-    from weightdrop.ports import Artifacts, Bus, Clock, Platform, Records
+    from weightdrop.ports import Artifacts, Bus, Clock, Follower, Platform, Records
     from weightdrop.services.admit import Admission
     from weightdrop.services.commands import Commands
     from weightdrop.services.query import Query
@@ -68,6 +68,17 @@ class App:
         from weightdrop.adapters.pubsub import PubsubBus  # noqa: PLC0415
 
         return PubsubBus(project=self.settings.project)
+
+    @cached_property
+    def follower(self) -> Follower:
+        """A look at the topics."""
+        if self.settings.backend is Backend.LOCAL:
+            from weightdrop.local.follower import SqliteFollower  # noqa: PLC0415
+
+            return SqliteFollower(self.settings.home / "queue.db")
+        from weightdrop.adapters.pubsub import PubsubFollower  # noqa: PLC0415
+
+        return PubsubFollower(project=self.settings.project)
 
     @cached_property
     def platform(self) -> Platform:

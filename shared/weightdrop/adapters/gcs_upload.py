@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,18 +13,12 @@ from urllib.parse import urlsplit
 
 import google_crc32c
 import requests
-from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
-from weightdrop.errors import (
-    NotFoundError,
-    PermanentError,
-    TransientError,
-    UsageError,
-    WeightdropError,
-)
+from weightdrop.adapters.faults import translated
+from weightdrop.errors import TransientError, UsageError
 from weightdrop.settings import Settings
 
 _READ_BYTES = 1 << 20
@@ -64,13 +59,11 @@ class Uploads:
         Raises:
             NotFoundError: If there is no such bucket.
         """
-        try:
+        with _reaching(f"list gs://{bucket}/{prefix}"):
             blobs = self._client.list_blobs(
                 bucket, prefix=f"{prefix}/" if prefix else None
             )
             return {blob.name: Kept(blob.size, blob.crc32c) for blob in blobs}
-        except _FAULTS as error:
-            raise _translated(error, f"gs://{bucket}") from error
 
     def upload(
         self, path: Path, bucket: str, name: str, *, progress: Callable[[int], None]
@@ -85,17 +78,16 @@ class Uploads:
         """
         blob = self._client.bucket(bucket).blob(name)
         try:
-            with path.open("rb") as source:
-                blob.upload_from_file(
-                    _Counted(source, progress),
-                    size=path.stat().st_size,
-                    checksum="crc32c",
-                    timeout=_TIMEOUT_SECONDS,
-                )
-        except _FAULTS as error:
-            raise _translated(error, f"gs://{bucket}/{name}") from error
+            source = path.open("rb")
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+        with source, _reaching(f"write gs://{bucket}/{name}"):
+            blob.upload_from_file(
+                _Counted(source, progress),
+                size=path.stat().st_size,
+                checksum="crc32c",
+                timeout=_TIMEOUT_SECONDS,
+            )
 
 
 class _Counted:
@@ -137,20 +129,11 @@ def _client(settings: Settings) -> Any:
     )
 
 
-_FAULTS = (
-    exceptions.GoogleAPICallError,
-    exceptions.RetryError,
-    requests.RequestException,
-)
-
-
-def _translated(error: Exception, place: str) -> WeightdropError:
-    if isinstance(error, exceptions.NotFound):
-        return NotFoundError(f"{place} does not exist.")
-    if isinstance(error, (exceptions.Forbidden, exceptions.Unauthorized)):
-        return PermanentError(f"{place} may not be written: {error.message}")
-    if isinstance(error, exceptions.ClientError) and not isinstance(
-        error, exceptions.TooManyRequests
-    ):
-        return PermanentError(f"{place} was refused: {error.message}")
-    return TransientError(f"{place} cannot be reached: {error}")
+@contextmanager
+def _reaching(action: str) -> Iterator[None]:
+    """Translate Google's errors, and those of the connection below them."""
+    try:
+        with translated(action):
+            yield
+    except requests.RequestException as error:
+        raise TransientError(f"Could not {action}: {error}") from error

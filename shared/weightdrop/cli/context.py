@@ -56,6 +56,7 @@ def find_target(*, home: Path | None = None, url: str = "") -> Target:
     settings = replace(
         settings,
         backend=Backend.LOCAL,
+        home=Path(stack.home),
         storage_endpoint=stack.urls["bucket"],
         vertex_endpoint=stack.urls["vertex"],
         base_url=stack.urls["status"],

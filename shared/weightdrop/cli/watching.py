@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +26,10 @@ from weightdrop.cli.render import (
     event_line,
 )
 from weightdrop.cli.terminal import emit, err, out
+from weightdrop.core.deployment.events import EVENTS_TOPIC
 from weightdrop.core.deployment.phases import RESTING
 from weightdrop.errors import NotFoundError, TransientError
+from weightdrop.settings import Settings
 
 BAD = frozenset({"rejected", "failed"})
 _RESTING = frozenset(phase.value for phase in RESTING)
@@ -173,10 +176,16 @@ def events(
 
     With --follow and --json every event is a JSON document on a line of its own.
     """
-    client = StatusClient(require_status_url(find_target(home=home, url=url)))
+    target = find_target(home=home, url=url)
+    client = StatusClient(require_status_url(target))
     chosen = resolve_id(name) if name else ""
     if follows:
-        for event in event_stream(client, chosen):
+        stream = (
+            subscription(target.settings, chosen)
+            if target.bucket
+            else event_stream(client, chosen)
+        )
+        for event in stream:
             _print_event(event, as_json=as_json)
         return 0
     found = _all_events(client, chosen)
@@ -188,10 +197,31 @@ def events(
     return 0
 
 
+def subscription(
+    settings: Settings, name: str = "", *, from_start: bool = True
+) -> Iterator[View]:
+    """What a subscriber of the local stack's events topic receives, as it comes.
+
+    Args:
+        settings: With the local stack's home.
+        name: Only events of this deployment, if given.
+        from_start: Whether events that were told before are received too.
+    """
+    from weightdrop.bootstrap import App  # noqa: PLC0415  # only --follow needs it
+
+    with App(settings).follower.follow(EVENTS_TOPIC, from_start=from_start) as messages:
+        for message in messages:
+            if not name or message.ordering_key == name:
+                yield {
+                    "id": message.id,
+                    "type": message.type,
+                    "time": message.time.isoformat(),
+                    "data": json.loads(message.data),
+                }
+
+
 def _print_event(event: View, *, as_json: bool) -> None:
     if as_json:
-        import json  # noqa: PLC0415  # only here
-
         click.echo(json.dumps(event))
     else:
         out().print(event_line(event))
