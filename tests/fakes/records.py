@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 
 from weightdrop import codec
@@ -20,6 +21,7 @@ class MemoryRecords:
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
+        self._lock = threading.Lock()
         self._records: dict[str, Versioned] = {}
         self._revisions: dict[str, dict[str, Revision]] = {}
         self._events: dict[str, dict[str, Message]] = {}
@@ -33,9 +35,10 @@ class MemoryRecords:
         self, deployment: Deployment, *, events: tuple[Message, ...] = ()
     ) -> Versioned:
         """See weightdrop.ports.Records."""
-        if deployment.id in self._records:
-            raise StaleError(f"The record {deployment.id} exists already.")
-        return self._write(deployment, events, version="1")
+        with self._lock:
+            if deployment.id in self._records:
+                raise StaleError(f"The record {deployment.id} exists already.")
+            return self._write(deployment, events, version="1")
 
     def put(
         self,
@@ -45,10 +48,11 @@ class MemoryRecords:
         events: tuple[Message, ...] = (),
     ) -> Versioned:
         """See weightdrop.ports.Records."""
-        there = self._records.get(deployment.id)
-        if there is None or there.version != version:
-            raise StaleError(f"The record {deployment.id} lacks version {version}.")
-        return self._write(deployment, events, version=str(int(version) + 1))
+        with self._lock:
+            there = self._records.get(deployment.id)
+            if there is None or there.version != version:
+                raise StaleError(f"The record {deployment.id} lacks version {version}.")
+            return self._write(deployment, events, version=str(int(version) + 1))
 
     def _write(
         self, deployment: Deployment, events: tuple[Message, ...], *, version: str
