@@ -8,11 +8,14 @@ nothing but where to look.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from weightdrop.core.artifacts.findings import Verdict
 from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
+from weightdrop.core.artifacts.model import ModelFacts
+from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Report
 from weightdrop.core.deployment import admission, naming
 from weightdrop.core.deployment.phases import Phase, Reason
@@ -24,11 +27,13 @@ from weightdrop.core.deployment.triggers import (
     is_config,
     may_belong,
 )
-from weightdrop.core.planning.plan import NoPlan
+from weightdrop.core.planning.choose import plan
+from weightdrop.core.planning.plan import NoPlan, Plan, PlanRequest
+from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.errors import StaleError, TransientError
 from weightdrop.ports import Artifacts, Bus, Clock, Records
-from weightdrop.services.inspection import Policy, inspect_artifacts
-from weightdrop.services.planning import plan_for
+from weightdrop.services.inspection import inspect_artifacts
+from weightdrop.services.planning import request_for
 from weightdrop.services.session import Session
 from weightdrop.settings import Settings
 
@@ -41,6 +46,18 @@ TRIES = 5
 """Times a run starts over because the record or the folder moved under it."""
 
 
+Inspect = Callable[[Artifacts, ArtifactSet, Policy], Report]
+Choose = Callable[[ModelFacts, PlanRequest], Plan | NoPlan]
+
+
+def _inspect(store: Artifacts, artifacts: ArtifactSet, policy: Policy) -> Report:
+    return inspect_artifacts(store, artifacts, policy=policy)
+
+
+def _choose(model: ModelFacts, request: PlanRequest) -> Plan | NoPlan:
+    return plan(model, request, packaged_tables())
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """The ports that admitting takes.
@@ -51,6 +68,8 @@ class Admission:
         bus: Where events and requests go.
         clock: Time.
         settings: Quiet time, deadlines, region, strictness.
+        inspect: What finds out what a folder holds.
+        choose: What finds a machine for it.
     """
 
     artifacts: Artifacts
@@ -58,6 +77,8 @@ class Admission:
     bus: Bus
     clock: Clock
     settings: Settings
+    inspect: Inspect = _inspect
+    choose: Choose = _choose
 
     def object_changed(
         self, bucket: str, name: str, *, size: int, crc32c: str
@@ -97,14 +118,22 @@ class Admission:
         deployment = session.load(naming.deployment_id(bucket, prefix))
         artifacts = list_drop(self.artifacts, bucket, prefix)
         if artifacts.get(CONFIG_NAME) is None:
-            return deployment
-        changed = self._decide(
-            deployment or self._blank(bucket, prefix), artifacts=artifacts
-        )
+            changed = self._without_config(deployment)
+        else:
+            changed = self._decide(
+                deployment or self._blank(bucket, prefix), artifacts=artifacts
+            )
         if changed is not None:
             session.save(changed)
         session.close()
         return session.deployment if session.held else None
+
+    def _without_config(self, deployment: Deployment | None) -> Deployment | None:
+        """A folder that lost its config.json waits for it, if it waited at all."""
+        waiting = admission.waiting_revision(deployment) if deployment else None
+        if deployment is None or waiting is None:
+            return None
+        return self._still_waiting(deployment, waiting, waiting.digest, (CONFIG_NAME,))
 
     def _blank(self, bucket: str, prefix: str) -> Deployment:
         now = self.clock.now()
@@ -171,7 +200,7 @@ class Admission:
     ) -> Deployment:
         now = self.clock.now()
         policy = Policy(strict=self.settings.strict)
-        report = inspect_artifacts(self.artifacts, artifacts, policy=policy)
+        report = self.inspect(self.artifacts, artifacts, policy)
         settles = settles_at(
             relevant,
             first=all(rev.phase is Phase.WAITING for rev in deployment.revisions),
@@ -219,11 +248,13 @@ class Admission:
     ) -> Deployment:
         if report.model is None:
             raise LookupError("an accepted report without model facts")
-        region = report.options.region or self.settings.region
+        options = report.options
         if deployment.endpoint_name:
             # An endpoint cannot move; a new revision comes up beside the old one.
-            region = deployment.region
-        planned = plan_for(report.model, report.options, region=region)
+            options = replace(options, region=deployment.region)
+        planned = self.choose(
+            report.model, request_for(options, region=self.settings.region)
+        )
         findings = (*report.findings, *planned.findings)
         if isinstance(planned, NoPlan):
             return admission.reject(

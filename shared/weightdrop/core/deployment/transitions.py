@@ -66,8 +66,13 @@ def move(
 
 
 def add(deployment: Deployment, revision: Revision) -> Deployment:
-    """`deployment` with a further revision at its end; nothing is told yet."""
-    return replace(deployment, revisions=(*_trim(deployment.revisions), revision))
+    """`deployment` with a further revision at its end; nothing is told yet.
+
+    Earlier ones lose their list of files: only the newest is compared with the
+    bucket, and a record must stay below Firestore's 1 MiB.
+    """
+    earlier = tuple(replace(one, files=()) for one in _trim(deployment.revisions))
+    return replace(deployment, revisions=(*earlier, revision))
 
 
 def tell(deployment: Deployment, revision: Revision, now: datetime) -> Deployment:
