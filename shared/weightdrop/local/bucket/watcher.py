@@ -1,0 +1,176 @@
+"""Notices plain files: inotify for what happens, scans for what was missed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileAttribEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from weightdrop.local.bucket.intake import Intake, Outcome
+from weightdrop.local.bucket.tree import BUCKET, Tree
+
+_LOG = logging.getLogger(__name__)
+_WORKERS = 2
+# Seconds until a file that was being written is looked at again (its closing
+# is noticed at once; this is for closings that were missed), and until
+# everything is compared anew in case the kernel dropped notices.
+_AGAIN, _SCAN = 1.0, 30.0
+_EVENTS: list[type[FileSystemEvent]] = [
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileAttribEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+]
+
+
+class Watcher(FileSystemEventHandler):
+    """Keeps the objects what the plain files are.
+
+    Args:
+        tree: The folder that holds the buckets.
+        intake: Looks at one path.
+    """
+
+    def __init__(self, tree: Tree, intake: Intake) -> None:
+        self._tree = tree
+        self._intake = intake
+        self._observer = Observer()
+        self._pending: OrderedDict[Path, bool] = OrderedDict()
+        self._later: dict[Path, float] = {}
+        self._active: set[Path] = set()
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._watched: set[str] = set()
+        self._threads = [
+            threading.Thread(target=self._work, name="intake", daemon=True)
+            for _ in range(_WORKERS)
+        ]
+
+    def start(self) -> None:
+        """Watch, and compare everything once; files are read in threads."""
+        root = str(self._tree.root)
+        self._observer.schedule(self, root, recursive=False, event_filter=_EVENTS)
+        self._observer.start()
+        self.scan()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; a file that is being read is left for the next start."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        self._observer.stop()
+        self._observer.join()
+
+    def scan(self) -> None:
+        """Compare every bucket with its objects."""
+        for folder in sorted(self._tree.root.iterdir()):
+            if BUCKET.match(folder.name) and not folder.is_symlink():
+                self._scan_bucket(folder)
+
+    def _scan_bucket(self, folder: Path) -> None:
+        if not folder.is_dir():
+            return
+        if folder.name not in self._watched:
+            self._watched.add(folder.name)
+            self._observer.schedule(
+                self, str(folder), recursive=True, event_filter=_EVENTS
+            )
+        for path in self._intake.scan(folder):
+            self._queue(path, written=False)
+
+    # ------------------------------------------------------------ notices
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Take one notice, in the observer's thread."""
+        paths = [os.fsdecode(event.src_path)]
+        if isinstance(event, (FileMovedEvent, DirMovedEvent)):
+            paths.append(os.fsdecode(event.dest_path))
+        for text in paths:
+            path = Path(text)
+            if event.is_directory:
+                self._folder(path)
+            elif text:
+                self._queue(path, written=isinstance(event, FileClosedEvent))
+
+    def _folder(self, path: Path) -> None:
+        try:
+            bucket = path.relative_to(self._tree.root).parts[0]
+        except (ValueError, IndexError):
+            return
+        if not BUCKET.match(bucket):
+            return
+        folder = self._tree.root / bucket
+        if not folder.exists():
+            self._watched.discard(bucket)
+        elif bucket not in self._watched:
+            self._scan_bucket(folder)
+        for found in self._intake.scan(path):
+            self._queue(found, written=False)
+
+    def _queue(self, path: Path, *, written: bool) -> None:
+        with self._condition:
+            self._pending[path] = written or self._pending.get(path, False)
+            self._condition.notify()
+
+    # ------------------------------------------------------------ working
+
+    def _work(self) -> None:
+        while True:
+            taken = self._next()
+            if taken is None:
+                return
+            path, written = taken
+            try:
+                outcome = self._intake.look(path, written=written)
+            except Exception:  # noqa: BLE001  (one file must not end the others)
+                _LOG.exception("%s could not become an object", path)
+                outcome = Outcome.AGAIN
+            with self._condition:
+                self._active.discard(path)
+                if outcome is Outcome.AGAIN:
+                    self._later[path] = time.monotonic() + _AGAIN
+                self._condition.notify()
+
+    def _next(self) -> tuple[Path, bool] | None:
+        with self._condition:
+            while not self._stopping:
+                self._recall()
+                for path, written in self._pending.items():
+                    if path not in self._active:
+                        del self._pending[path]
+                        self._later.pop(path, None)
+                        self._active.add(path)
+                        return path, written
+                soon = min(self._later.values(), default=None)
+                pause = None if soon is None else max(0.0, soon - time.monotonic())
+                self._condition.wait(pause)
+        return None
+
+    def _recall(self) -> None:
+        now = time.monotonic()
+        for path in [path for path, due in self._later.items() if due <= now]:
+            del self._later[path]
+            self._pending.setdefault(path, False)
