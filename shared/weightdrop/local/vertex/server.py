@@ -1,0 +1,144 @@
+"""The stand-in as one ASGI application, put together and taken apart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from weightdrop.local.vertex import schema
+from weightdrop.local.vertex.api import (
+    EndpointCalls,
+    ModelCalls,
+    OperationCalls,
+    PredictionCalls,
+)
+from weightdrop.local.vertex.config import Config
+from weightdrop.local.vertex.deployments import Deployments
+from weightdrop.local.vertex.endpoints import Endpoints
+from weightdrop.local.vertex.faults import ApiError
+from weightdrop.local.vertex.fleet import Fleet
+from weightdrop.local.vertex.managed import ManagedBucket
+from weightdrop.local.vertex.models import Models
+from weightdrop.local.vertex.operations import Operations
+from weightdrop.local.vertex.prediction import Predictions
+from weightdrop.local.vertex.processes import Processes
+from weightdrop.local.vertex.router import Router
+from weightdrop.local.vertex.store import Store
+
+JSON = dict[str, Any]
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+log = logging.getLogger(__name__)
+
+
+class StandIn:
+    """Everything the stand-in is made of.
+
+    Args:
+        config: What it was told.
+        dns: Name that dedicated endpoints get.
+    """
+
+    def __init__(self, config: Config, *, dns: str) -> None:
+        self._config = config
+        config.home.mkdir(parents=True, exist_ok=True)
+        self._store = Store(config.home / "vertex.db")
+        self._client = httpx.AsyncClient(
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
+            trust_env=False,
+        )
+        self._processes = Processes(self._store, str(config.home.resolve()))
+        self._fleet = Fleet(config, processes=self._processes, client=self._client)
+        self._operations = Operations(self._store)
+        managed = ManagedBucket(
+            endpoint=config.storage_endpoint,
+            bucket=config.managed_bucket,
+            project=config.project,
+            client=self._client,
+        )
+        models = Models(self._store, operations=self._operations, managed=managed)
+        endpoints = Endpoints(self._store, operations=self._operations, dns=dns)
+        self._deployments = Deployments(
+            config,
+            store=self._store,
+            operations=self._operations,
+            models=models,
+            endpoints=endpoints,
+            fleet=self._fleet,
+        )
+        predictions = Predictions(
+            config, endpoints=endpoints, fleet=self._fleet, client=self._client
+        )
+        self.router = Router(project=config.project, number=config.project_number)
+        ModelCalls(self.router, models)
+        EndpointCalls(self.router, endpoints, self._deployments)
+        OperationCalls(self.router, self._operations)
+        PredictionCalls(self.router, predictions)
+
+    def start(self) -> None:
+        """Clean up after an earlier run, and go on where it stopped."""
+        killed = self._processes.kill_leftovers()
+        if killed:
+            log.warning("killed %d processes of an earlier run", len(killed))
+        self._deployments.resume()
+        self._operations.resume()
+
+    async def stop(self) -> None:
+        """Stop every server; state stays for the next start."""
+        await self._operations.close()
+        await self._fleet.close()
+        await self._client.aclose()
+        self._store.close()
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request of the API."""
+        try:
+            route, call = await self.router.find(request)
+            found = await route.handler(call)
+        except ApiError as error:
+            return JSONResponse(error.body(), status_code=error.http)
+        if isinstance(found, Response):
+            return found
+        if route.shows and "enum-encoding=int" in call.query.get("$alt", ""):
+            found = schema.numbered(route.shows, found, version=call.version)
+        return JSONResponse(found)
+
+
+def make_app(config: Config, *, dns: str) -> Starlette:
+    """The application; its lifespan starts and stops the servers.
+
+    Args:
+        config: What the stand-in was told.
+        dns: Name that dedicated endpoints get.
+    """
+    stand_in = StandIn(config, dns=dns)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        stand_in.start()
+        try:
+            yield
+        finally:
+            await stand_in.stop()
+
+    async def about(_: Request) -> Response:
+        return JSONResponse(
+            {
+                "service": "Vertex AI stand-in of Weightdrop, for local use only",
+                "project": config.project,
+                "projectNumber": config.project_number,
+            }
+        )
+
+    routes = [
+        Route("/", about),
+        Route("/{path:path}", stand_in.answer, methods=_METHODS),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
