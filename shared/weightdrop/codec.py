@@ -107,7 +107,7 @@ def _read(text: str | bytes, decoder: msgspec.json.Decoder[_T], kind: str) -> _T
                 f"(this version reads {SCHEMA}). Something else wrote it."
             )
         return decoder.decode(stored.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise PermanentError(
             f"A stored {kind} cannot be read: {error}. Something else wrote it."
         ) from error
