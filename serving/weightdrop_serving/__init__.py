@@ -1,1 +1,1 @@
-"""What runs inside the serving container, in front of vLLM."""
+"""The serving image: vLLM behind Vertex AI's container contract."""

@@ -1,0 +1,91 @@
+"""Calls of an ASGI application in the same process, without a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_REPLACED = frozenset({b"content-length", b"content-type", b"transfer-encoding"})
+
+
+@dataclass(slots=True)
+class Response:
+    """What the application answered."""
+
+    status: int = 500
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is an answer and no error."""
+        return 200 <= self.status < 300  # noqa: PLR2004  # HTTP's own numbers
+
+
+def request_scope(scope: Scope, path: str, size: int, number: int | None) -> Scope:
+    """The scope of a POST to `path` on behalf of `scope`.
+
+    Args:
+        scope: The client's own request.
+        path: Route of the application.
+        size: Bytes of the new body.
+        number: Position in a batch; the client's request id is made unique by it.
+    """
+    headers: list[tuple[bytes, bytes]] = []
+    for name, value in scope.get("headers", ()):
+        if name in _REPLACED:
+            continue
+        if name == b"x-request-id" and number is not None:
+            headers.append((name, b"%b-%d" % (value, number)))
+            continue
+        headers.append((name, value))
+    headers.append((b"content-type", b"application/json"))
+    headers.append((b"content-length", str(size).encode()))
+    return {
+        **scope,
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": headers,
+    }
+
+
+def replay(body: bytes, gone: asyncio.Event) -> Receive:
+    """A `receive` that gives `body` once and then waits for the client to go."""
+    given = False
+
+    async def receive() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+async def collect(app: App, scope: Scope, receive: Receive) -> Response:
+    """Call `app` and gather the whole response."""
+    response = Response()
+    parts: list[bytes] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            response.status = message["status"]
+            response.headers = list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    response.body = parts[0] if len(parts) == 1 else b"".join(parts)
+    return response

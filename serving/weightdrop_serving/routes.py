@@ -1,0 +1,275 @@
+"""Vertex AI's routes in front of vLLM's application, in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from weightdrop_serving import batches, forms, shapes
+from weightdrop_serving.dispatch import (
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    replay,
+    request_scope,
+)
+from weightdrop_serving.health import Health, State
+
+LARGEST_BODY: Final = 10_000_000  # bytes; what Vertex AI lets through, at most
+_RETRY_SECONDS: Final = b"2"
+_UNBOUNDED_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+
+
+class _TooLargeError(Exception):
+    """A body without a length grew over the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be under way.
+
+    Attributes:
+        in_flight: Requests, an instance of a batch counting as one; more get 503.
+        batch: Instances of one batch that run at a time.
+        body: Bytes of one request; more get 413.
+    """
+
+    in_flight: int = 1024
+    batch: int = 128
+    body: int = LARGEST_BODY
+
+
+class VertexApp:
+    """An ASGI application: two routes of its own, the rest is vLLM's.
+
+    Args:
+        app: vLLM's application.
+        health: Told of everything that passes.
+        health_route: Path of the health check.
+        predict_route: Path of predictions.
+        names: Names the server answers to.
+        limits: How much may be under way.
+        probe: Called when health is asked after a long silence.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        health: Health,
+        health_route: str,
+        predict_route: str,
+        names: forms.Names,
+        limits: Limits,
+        probe: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._app = app
+        self._health = health
+        self._health_route = health_route
+        self._predict_route = predict_route
+        self._names = names
+        self._limits = limits
+        self._probe = probe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == self._health_route:
+            await self._answer_health(send)
+        elif scope["path"] == self._predict_route and scope["method"] != "POST":
+            await respond(send, 405, shapes.error(405, "this path takes POST only"))
+        elif scope["method"] in _UNBOUNDED_METHODS:
+            await self._app(scope, receive, send)
+        else:
+            await self._guarded(scope, receive, send)
+
+    async def _answer_health(self, send: Send) -> None:
+        verdict = self._health.verdict()
+        if verdict.state is State.OK:
+            if self._health.idle:
+                self._probe()
+            await respond(send, 200, b'{"status":"ok"}')
+        else:
+            await respond(send, 503, shapes.error(503, verdict.reason))
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What may cost something: bounded in size and number, and counted."""
+        if self._health.draining:
+            await respond(send, 503, shapes.error(503, "the server is shutting down"))
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._limits.body:
+            await self._too_large(send)
+            return
+        if scope["path"] == self._predict_route:
+            await self._predict(scope, receive, send)
+        else:
+            await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._limits.body and not started:
+                raise _TooLargeError
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await self._write(send, message)
+
+        async with self._room(send, 1) as admitted:
+            if not admitted:
+                return
+            try:
+                await self._app(scope, bounded, watched)
+            except _TooLargeError:
+                await self._too_large(send)
+
+    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._body(receive)
+        except _TooLargeError:
+            await self._too_large(send)
+            return
+        if body is None:
+            return
+        try:
+            request = forms.read(body, self._names)
+        except forms.FormError as error:
+            await respond(send, 400, shapes.error(400, str(error)))
+            return
+        if isinstance(request, forms.Raw):
+            await self._raw(request, scope, receive, send)
+        else:
+            await self._batch(request, scope, receive, send)
+
+    async def _raw(
+        self, request: forms.Raw, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        call = request.call
+        body = msgspec.json.encode(call.body)
+        inner = request_scope(scope, call.path, len(body), None)
+
+        async def watched(message: Message) -> None:
+            await self._write(send, message)
+
+        async with self._room(send, 1) as admitted:
+            if not admitted:
+                return
+            async with disconnect(receive) as gone:
+                await self._app(inner, replay(body, gone), watched)
+
+    async def _batch(
+        self, batch: forms.Batch, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if not batch.calls:
+            await respond(send, 200, b'{"predictions":[]}')
+            return
+        parallel = min(len(batch.calls), self._limits.batch)
+
+        async def watched(message: Message) -> None:
+            await self._write(send, message)
+
+        async with self._room(send, parallel) as admitted:
+            if not admitted:
+                return
+            async with disconnect(receive) as gone:
+                run = batches.Run(self._app, scope, batch, parallel=parallel, gone=gone)
+                if batch.stream:
+                    await run.stream(watched)
+                else:
+                    outcome = await run.whole()
+                    await respond(watched, outcome.status, outcome.body)
+
+    @contextlib.asynccontextmanager
+    async def _room(self, send: Send, count: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        if self._health.in_flight + count > self._limits.in_flight:
+            message = f"{self._health.in_flight} requests are under way; try again soon"
+            await respond(send, 503, shapes.error(503, message))
+            yield False
+            return
+        self._health.enter(count)
+        try:
+            yield True
+        finally:
+            self._health.leave(count)
+
+    async def _write(self, send: Send, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in (429, 503):
+            headers = [*message.get("headers", ()), (b"retry-after", _RETRY_SECONDS)]
+            message = {**message, "headers": headers}
+        self._health.writing(1)
+        try:
+            await send(message)
+        finally:
+            self._health.writing(-1)
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body; None if the client left before its end."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._limits.body:
+                raise _TooLargeError
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _too_large(self, send: Send) -> None:
+        message = f"the body is larger than {self._limits.body} bytes"
+        headers = [(b"connection", b"close")]
+        await respond(send, 413, shapes.error(413, message), headers)
+
+
+@contextlib.asynccontextmanager
+async def disconnect(receive: Receive):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """An event that is set when the client goes away."""
+    gone = asyncio.Event()
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield gone
+    finally:
+        watcher.cancel()
+
+
+async def respond(
+    send: Callable[[Message], Awaitable[None]],
+    status: int,
+    body: bytes,
+    headers: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    """Send a whole JSON response."""
+    fields = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *(headers or []),
+    ]
+    if status == 503:  # noqa: PLR2004  # HTTP's own number
+        fields.append((b"retry-after", _RETRY_SECONDS))
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})

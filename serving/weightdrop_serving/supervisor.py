@@ -1,0 +1,276 @@
+"""The process in front: opens the port, fetches, starts vLLM and watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from weightdrop_serving import arguments, environment, kinship, logs, machine
+from weightdrop_serving.environment import Environment
+from weightdrop_serving.failures import Exit, ServingError
+from weightdrop_serving.model import Model, open_model
+from weightdrop_serving.room import WaitingRoom, listening_socket
+
+_STOP_SECONDS: Final = 5.0  # vLLM takes half a second once it is drained
+
+
+def main(words: Sequence[str]) -> int:
+    """Serve until told to stop.
+
+    Args:
+        words: vLLM's arguments.
+
+    Returns:
+        The exit status: 0 after a SIGTERM, else one that says why.
+    """
+    try:
+        settings = environment.load()
+        return asyncio.run(Supervisor(settings, words).run())
+    except environment.EnvironmentFaultError as error:
+        logs.write("failed", str(error), severity="CRITICAL", status=int(Exit.USAGE))
+        return int(Exit.USAGE)
+
+
+class Supervisor:
+    """One life of the container.
+
+    Args:
+        settings: What the environment says.
+        words: vLLM's arguments.
+    """
+
+    def __init__(self, settings: Environment, words: Sequence[str]) -> None:
+        self._settings = settings
+        self._words = tuple(words)
+        self._started = time.time()
+        self._stop = asyncio.Event()
+        self._failure: asyncio.Future[ServingError] | None = None
+        self._room: WaitingRoom | None = None
+        self._child: asyncio.subprocess.Process | None = None
+        self._line: socket.socket | None = None
+        self._drained = asyncio.Event()
+        self._model: Model | None = None
+
+    async def run(self) -> int:
+        """Serve until the end; the exit status."""
+        loop = asyncio.get_running_loop()
+        self._failure = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        scratch: Path | None = None
+        try:
+            scratch = self._scratch()
+            work = asyncio.create_task(self._serve(scratch))
+            stop = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._stop.is_set():
+                stop.cancel()
+                await work
+            await self._shut_down()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ServingError):
+                await work
+            logs.write("stopped", "stopped as asked", status=0)
+            return int(Exit.STOPPED)
+        except ServingError as error:
+            logs.write(
+                "failed", str(error), severity="CRITICAL", status=int(error.status)
+            )
+            return int(error.status)
+        finally:
+            self._kill()
+            if self._model is not None:
+                self._model.cancel()
+            if scratch is not None:
+                machine.remove_tree(scratch)
+            removed = machine.remove_leftover_segments(self._started)
+            if removed:
+                logs.write("note", f"removed {removed} shared memory segments")
+
+    def _scratch(self) -> Path:
+        base = self._settings.scratch
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            made = tempfile.mkdtemp(prefix=environment.SCRATCH_PREFIX, dir=base)
+        except OSError as error:
+            raise ServingError(
+                Exit.DISK_FULL, f"cannot make a folder in {base}: {error.strerror}"
+            ) from error
+        return Path(made)
+
+    async def _serve(self, scratch: Path) -> None:
+        settings = self._settings
+        listener = listening_socket(settings.host, settings.http_port)
+        port = listener.getsockname()[1]
+        self._room = WaitingRoom(listener)
+        await self._room.open()
+        logs.write("starting", f"listening on {settings.host}:{port}", port=port)
+        observed = machine.observe(accelerator_expected=settings.has_accelerator)
+        folder = scratch / "model"
+        folder.mkdir()
+        built = arguments.build(
+            self._words,
+            model=str(folder),
+            socket=str(scratch / "vllm.sock"),
+            machine=observed,
+            overlap=True,
+        )
+        if built.dropped:
+            logs.write(
+                "note",
+                "no GPU on this machine: left out " + " ".join(built.dropped),
+                dropped=list(built.dropped),
+            )
+        self._model = open_model(settings, folder)
+        self._room.reason = "downloading the model"
+        await asyncio.to_thread(self._model.fetch_small)
+        weights = asyncio.create_task(asyncio.to_thread(self._model.fetch_weights))
+        await self._start_engine(listener, scratch, built.words)
+        self._room.reason = "loading the model"
+        await self._watch(weights)
+
+    async def _start_engine(
+        self, listener: socket.socket, scratch: Path, words: Sequence[str]
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        self._line = ours
+        inherited = os.dup(listener.fileno())
+        changes = _engine_environment(self._settings, scratch)
+        changes[environment.LISTEN_FD] = str(inherited)
+        changes[environment.CONTROL_FD] = str(theirs.fileno())
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "weightdrop_serving.engine",
+            *words,
+            env=environment.for_engine(environment.own(), changes),
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=(inherited, theirs.fileno()),
+            process_group=0,
+        )
+        os.close(inherited)
+        theirs.close()
+        logs.write("loading", "starting vLLM", pid=self._child.pid)
+
+    async def _watch(self, weights: asyncio.Task[None]) -> None:
+        """Wait for an end: of the engine, of the line, or of the download."""
+        if self._child is None or self._failure is None:
+            raise RuntimeError("the engine was not started")
+        talk = asyncio.create_task(self._listen())
+        ended = asyncio.create_task(self._child.wait())
+        waiting: set[asyncio.Future[Any]] = {ended, self._failure, weights}
+        try:
+            while True:
+                done, waiting = await asyncio.wait(
+                    waiting, return_when=asyncio.FIRST_COMPLETED
+                )
+                if weights in done:
+                    weights.result()
+                if self._failure in done:
+                    raise self._failure.result()
+                if ended in done and not self._stop.is_set():
+                    raise ServingError(
+                        Exit.ENGINE_DIED,
+                        f"vLLM ended by itself with status {ended.result()}; what it "
+                        "said is above",
+                    )
+                if ended in done:
+                    return
+        finally:
+            talk.cancel()
+
+    async def _listen(self) -> None:
+        if self._line is None:
+            return
+        reader, _ = await asyncio.open_connection(sock=self._line.dup())
+        while line := await reader.readline():
+            self._hear(json.loads(line))
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        seconds = round(time.time() - self._started, 1)
+        match message["event"]:
+            case "serving":
+                if self._room is not None:
+                    self._room.close()
+                logs.write("serving", "vLLM took over the port", seconds=seconds)
+            case "ready":
+                logs.write("ready", f"ready in {seconds} s", seconds=seconds)
+            case "drained":
+                self._drained.set()
+            case "state":
+                logs.write(
+                    "hung", f"{message['state']}: {message['detail']}", severity="ERROR"
+                )
+            case "mute":
+                self._fail(
+                    Exit.ENGINE_DIED,
+                    f"the model does not answer a first prompt: {message['detail']}",
+                )
+            case "lost":
+                self._fail(Exit.ENGINE_HUNG, message["detail"])
+
+    def _fail(self, status: Exit, message: str) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_result(ServingError(status, message))
+
+    async def _shut_down(self) -> None:
+        logs.write("draining", "told to stop: finishing what is under way")
+        if self._room is not None:
+            self._room.reason = "the server is shutting down"
+        if self._child is None or self._line is None:
+            return
+        with contextlib.suppress(OSError):
+            self._line.sendall(b'{"order": "drain"}\n')
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self._drained.wait()
+        with contextlib.suppress(TimeoutError, ProcessLookupError):
+            self._child.terminate()
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._child.wait()
+
+    def _kill(self) -> None:
+        """Leave no process of the engine behind."""
+        if self._child is None:
+            return
+        group = self._child.pid
+        deadline = time.monotonic() + _STOP_SECONDS
+        while kinship.group_members(group) and time.monotonic() < deadline:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+            time.sleep(0.02)  # the kernel tells nobody when a group is empty
+
+
+def _engine_environment(settings: Environment, scratch: Path) -> dict[str, str]:
+    cache = settings.cache.expanduser()
+    changes = {
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_CACHE_ROOT": str(cache / "vllm"),
+        "VLLM_CONFIG_ROOT": str(cache / "config"),
+        "VLLM_DO_NOT_TRACK": "1",
+        "VLLM_ENGINE_READY_TIMEOUT_S": "7200",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_PLUGINS": "weightdrop_vertex,weightdrop_loader,weightdrop_progress",
+        "VLLM_SERVER_DEV_MODE": "0",
+        "WEIGHTDROP_SERVING_SCRATCH": str(scratch),
+    }
+    if settings.loopback:
+        changes |= {
+            "GLOO_SOCKET_IFNAME": "lo",
+            "NCCL_SOCKET_IFNAME": "lo",
+            "VLLM_HOST_IP": "127.0.0.1",
+        }
+    return changes
