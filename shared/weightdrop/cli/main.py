@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -108,9 +107,8 @@ def run(arguments: list[str] | None = None) -> int:
     except WeightdropError as error:
         _complain(str(error))
         return _status_of(error)
-    except BrokenPipeError:
-        # Whoever reads us has seen enough; leave nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # In this mode click only exits when whoever reads us has seen enough.
         return DONE
     return result if isinstance(result, int) else DONE
 
