@@ -23,7 +23,7 @@ from weightdrop.local.log import Watch
 from weightdrop.local.queue import FILE_NAME, SqliteBus
 
 LOCK_NAME = "courier.lock"
-LOCK_SECONDS = 10.0
+LOCK_SECONDS = 5.0
 """How long a courier that is just ending is waited for."""
 
 
