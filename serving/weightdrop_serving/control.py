@@ -25,7 +25,7 @@ class Control:
 
     def __init__(self, descriptor: int, on_end: Callable[[], None]) -> None:
         self._socket = socket.socket(fileno=descriptor)
-        self._socket.setblocking(True)
+        self._socket.settimeout(None)
         self._on_end = on_end
         self._lock = threading.Lock()
         self._listener: Callable[[str], None] | None = None

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import runpy
-import shutil
 import signal
 import sys
+from pathlib import Path
 
-from weightdrop_serving import control, environment, kinship
+from weightdrop_serving import control, environment, folders, kinship
 
 
 def main() -> None:
@@ -20,21 +20,29 @@ def main() -> None:
     kinship.end_with_parent()
     settings = environment.load()
     if settings.control_fd >= 0:
-        line = control.Control(settings.control_fd, _end_with_supervisor)
+        line = control.Control(
+            settings.control_fd, lambda: _end_with_supervisor(settings.scratch)
+        )
         control.install(line)
         line.watch()
+        # The line ends with the supervisor too, and then there is more to do.
+        kinship.outlive_parent()
     # Not as sys.modules["__main__"]: processes that vLLM spawns import this module
     # again, and the lines below tie them to this one before anything else runs.
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
 
 
-def _end_with_supervisor() -> None:
-    """Leave nothing behind: no weights, no process of this group."""
-    scratch = environment.load().scratch
-    with contextlib.suppress(OSError):
-        if scratch.name.startswith(environment.SCRATCH_PREFIX):
-            shutil.rmtree(scratch, ignore_errors=True)
-    os.killpg(0, signal.SIGKILL)
+def _end_with_supervisor(scratch: Path) -> None:
+    """Leave nothing behind: no process of this group, no weights."""
+    group = os.getpgid(0)
+    if group != os.getpid():
+        os.kill(os.getpid(), signal.SIGKILL)
+    for member in kinship.group_members(group):
+        if member != os.getpid():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(member, signal.SIGKILL)
+    folders.remove_abandoned(scratch.parent)
+    os.killpg(group, signal.SIGKILL)
 
 
 if __name__ == "__mp_main__":

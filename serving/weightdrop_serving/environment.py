@@ -15,8 +15,6 @@ from typing import Final
 LISTEN_FD: Final = "WEIGHTDROP_SERVING_LISTEN_FD"
 CONTROL_FD: Final = "WEIGHTDROP_SERVING_CONTROL_FD"
 
-SCRATCH_PREFIX: Final = "weightdrop-serving-"
-
 _NO_ACCELERATOR: Final = ("", "ACCELERATOR_TYPE_UNSPECIFIED")
 
 

@@ -45,6 +45,7 @@ class Health:
         clock: Seconds that only grow.
         hang_seconds: Silence with work waiting, from which on the engine is hung.
         dead: Says whether the engine reported its own end.
+        on_idle: Called when the last work in flight ends.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class Health:
         clock: Callable[[], float],
         hang_seconds: float,
         dead: Callable[[], bool] = lambda: False,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._hang_seconds = hang_seconds
         self._dead = dead
+        self._on_idle = on_idle
         self._sign_of_life = clock()
         self.in_flight = 0
         self._writing = 0
@@ -73,6 +76,8 @@ class Health:
         """Work ends, well or not."""
         self.in_flight -= count
         self.sign_of_life()
+        if not self.in_flight:
+            self._on_idle()
 
     def writing(self, change: int) -> None:
         """A piece of an answer starts (1) or ends (-1) on its way to a client."""

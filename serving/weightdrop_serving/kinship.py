@@ -9,7 +9,6 @@ import signal
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _SYS_ARCH_PRCTL: Final = 158  # x86_64
 _ARCH_REQ_XCOMP_PERM: Final = 0x1023  # asm/prctl.h
 _XFEATURE_XTILEDATA: Final = 18
@@ -27,9 +26,9 @@ def end_with_parent(parent: int = 0) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ended."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def outlive_parent() -> None:
+    """Undo `end_with_parent`, for a process that watches its parent by itself."""
+    _prctl(_PR_SET_PDEATHSIG, 0)
 
 
 def allow_matrix_registers() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from weightdrop_serving import kinship, logs
+from weightdrop_serving import control, kinship, logs
 from weightdrop_serving.arguments import LOAD_FORMAT
 from weightdrop_serving.model import EXPECTED
 
@@ -22,7 +22,8 @@ _LOOK_SECONDS: Final = 0.02
 
 def register() -> None:
     """What the entry point `vllm.general_plugins` resolves to."""
-    kinship.end_with_parent()
+    if control.current() is None:  # the server's own process has a line to watch
+        kinship.end_with_parent()
     kinship.allow_matrix_registers()
     from vllm.model_executor.model_loader import (  # noqa: PLC0415  # after vLLM
         register_model_loader,
@@ -68,6 +69,7 @@ def _loader_class() -> type[Any]:
         def __init__(self, load_config: Any) -> None:
             # "hf" and not "auto", which may read the folder in another format.
             super().__init__(dataclasses.replace(load_config, load_format="hf"))
+            self.counter_before_loading_weights = 0.0
 
         def _get_weights_iterator(self, source: Any) -> Iterator[tuple[str, Any]]:
             folder = Path(source.model_or_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -73,8 +72,3 @@ def _mapped(name: str) -> bool:
         except OSError:
             continue
     return False
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove `folder`, whatever of it is there."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -26,6 +26,7 @@ from weightdrop_serving.routes import Limits, VertexApp
 
 _KEEP_ALIVE_SECONDS: Final = 620  # longer than Google's front ends keep theirs: 600
 _WATCH_SECONDS: Final = 0.5
+_LAST_WORDS_SECONDS: Final = 0.5  # for the errors of requests in flight to be sent
 _FIRST_TOKEN_TRIES: Final = 3
 _QUEUE_FACTOR: Final = 4  # requests that may wait, per one that may run
 _DEFAULT_SEQUENCES: Final = 256
@@ -51,6 +52,7 @@ class VertexPlugin:
         self._engine: Any = None
         self._names = forms.Names(())
         self._sequences = _DEFAULT_SEQUENCES
+        self._idle = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
 
     def attach_router(self, app: Any) -> None:
@@ -81,6 +83,7 @@ class VertexPlugin:
             clock=time.monotonic,
             hang_seconds=settings.hang_seconds,
             dead=lambda: bool(self._engine is not None and self._engine.errored),
+            on_idle=self._idle.set,
         )
         progress.listen(health.sign_of_life)
         vertex = VertexApp(
@@ -139,7 +142,8 @@ class VertexPlugin:
     async def _drain(self, health: Health) -> None:
         health.draining = True
         while health.in_flight:
-            await asyncio.sleep(0.02)
+            self._idle.clear()
+            await self._idle.wait()
         _tell("drained")
 
     async def _first_token(self, app: Any, health: Health) -> None:
@@ -189,6 +193,9 @@ class VertexPlugin:
                 _tell("state", state=verdict.state, detail=verdict.reason)
             if verdict.silent_seconds > self._settings.hang_exit_seconds:
                 _tell("lost", detail=verdict.reason)
+            if verdict.state is State.DEAD:
+                await asyncio.sleep(_LAST_WORDS_SECONDS)
+                _tell("dead", detail=verdict.reason)
             told = verdict.state
             await asyncio.sleep(_WATCH_SECONDS)
 

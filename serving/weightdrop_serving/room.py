@@ -38,7 +38,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
         raise ServingError(
             Exit.USAGE, f"cannot listen on {host}:{port}: {error.strerror}"
         ) from error
-    bound.setblocking(False)
+    bound.settimeout(0)
     return bound
 
 

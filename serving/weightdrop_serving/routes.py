@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -196,7 +196,7 @@ class VertexApp:
                     await respond(watched, outcome.status, outcome.body)
 
     @contextlib.asynccontextmanager
-    async def _room(self, send: Send, count: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    async def _room(self, send: Send, count: int) -> AsyncIterator[bool]:
         if self._health.in_flight + count > self._limits.in_flight:
             message = f"{self._health.in_flight} requests are under way; try again soon"
             await respond(send, 503, shapes.error(503, message))
@@ -241,7 +241,7 @@ class VertexApp:
 
 
 @contextlib.asynccontextmanager
-async def disconnect(receive: Receive):  # type: ignore[no-untyped-def]  # noqa: ANN201
+async def disconnect(receive: Receive) -> AsyncIterator[asyncio.Event]:
     """An event that is set when the client goes away."""
     gone = asyncio.Event()
 

@@ -9,13 +9,12 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from weightdrop_serving import arguments, environment, kinship, logs, machine
+from weightdrop_serving import arguments, environment, folders, kinship, logs, machine
 from weightdrop_serving.environment import Environment
 from weightdrop_serving.failures import Exit, ServingError
 from weightdrop_serving.model import Model, open_model
@@ -68,8 +67,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         scratch: Path | None = None
+        lock = -1
         try:
-            scratch = self._scratch()
+            scratch, lock = folders.make_scratch(self._settings.scratch)
             work = asyncio.create_task(self._serve(scratch))
             stop = asyncio.create_task(self._stop.wait())
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,21 +92,10 @@ class Supervisor:
             if self._model is not None:
                 self._model.cancel()
             if scratch is not None:
-                machine.remove_tree(scratch)
+                folders.remove(scratch, lock)
             removed = machine.remove_leftover_segments(self._started)
             if removed:
                 logs.write("note", f"removed {removed} shared memory segments")
-
-    def _scratch(self) -> Path:
-        base = self._settings.scratch
-        try:
-            base.mkdir(parents=True, exist_ok=True)
-            made = tempfile.mkdtemp(prefix=environment.SCRATCH_PREFIX, dir=base)
-        except OSError as error:
-            raise ServingError(
-                Exit.DISK_FULL, f"cannot make a folder in {base}: {error.strerror}"
-            ) from error
-        return Path(made)
 
     async def _serve(self, scratch: Path) -> None:
         settings = self._settings
@@ -135,17 +124,22 @@ class Supervisor:
         self._room.reason = "downloading the model"
         await asyncio.to_thread(self._model.fetch_small)
         weights = asyncio.create_task(asyncio.to_thread(self._model.fetch_weights))
-        await self._start_engine(listener, scratch, built.words)
+        await self._start_engine(listener, scratch, built.words, gpu=observed.gpu)
         self._room.reason = "loading the model"
         await self._watch(weights)
 
     async def _start_engine(
-        self, listener: socket.socket, scratch: Path, words: Sequence[str]
+        self,
+        listener: socket.socket,
+        scratch: Path,
+        words: Sequence[str],
+        *,
+        gpu: bool,
     ) -> None:
         ours, theirs = socket.socketpair()
         self._line = ours
         inherited = os.dup(listener.fileno())
-        changes = _engine_environment(self._settings, scratch)
+        changes = _engine_environment(self._settings, scratch, gpu=gpu)
         changes[environment.LISTEN_FD] = str(inherited)
         changes[environment.CONTROL_FD] = str(theirs.fileno())
         self._child = await asyncio.create_subprocess_exec(
@@ -216,6 +210,8 @@ class Supervisor:
                     Exit.ENGINE_DIED,
                     f"the model does not answer a first prompt: {message['detail']}",
                 )
+            case "dead":
+                self._fail(Exit.ENGINE_DIED, message["detail"])
             case "lost":
                 self._fail(Exit.ENGINE_HUNG, message["detail"])
 
@@ -251,7 +247,9 @@ class Supervisor:
             time.sleep(0.02)  # the kernel tells nobody when a group is empty
 
 
-def _engine_environment(settings: Environment, scratch: Path) -> dict[str, str]:
+def _engine_environment(
+    settings: Environment, scratch: Path, *, gpu: bool
+) -> dict[str, str]:
     cache = settings.cache.expanduser()
     changes = {
         "DO_NOT_TRACK": "1",
@@ -273,4 +271,8 @@ def _engine_environment(settings: Environment, scratch: Path) -> dict[str, str]:
             "NCCL_SOCKET_IFNAME": "lo",
             "VLLM_HOST_IP": "127.0.0.1",
         }
+    if not gpu:
+        # Lets the CPU build run its worker inside the engine's process.
+        changes["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        changes["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) - 1, 1))
     return changes
