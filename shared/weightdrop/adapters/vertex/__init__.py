@@ -1,0 +1,7 @@
+"""The Platform port over Vertex AI, Google's own or our stand-in."""
+
+from __future__ import annotations
+
+from weightdrop.adapters.vertex.platform import VertexPlatform
+
+__all__ = ["VertexPlatform"]
