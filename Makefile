@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.weightdrop-setup
 
-.PHONY: help setup demo test quick lint requirements clean
+.PHONY: simulate help setup demo test quick lint requirements clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ test: setup ## Run every test
 
 quick: setup ## Run the tests that start no vLLM
 	@$(BIN)/python -m pytest -q -m "not vllm and not emulators"
+
+simulate: setup ## Run SEEDS simulated schedules (or show one: SEED=7)
+	@PYTHONPATH=tests:tests/simulation $(BIN)/python -m sim --seeds $(or $(SEEDS),20000) $(if $(SEED),--seed $(SEED))
 
 lint: setup ## Check form and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from weightdrop.core.artifacts.findings import Verdict
-from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
 from weightdrop.core.artifacts.model import ModelFacts
+from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Report
 from weightdrop.core.deployment import admission, naming
@@ -32,7 +32,6 @@ from weightdrop.core.planning.plan import NoPlan, Plan, PlanRequest
 from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.errors import StaleError, TransientError
 from weightdrop.ports import Artifacts, Bus, Clock, Records
-from weightdrop.services.inspection import inspect_artifacts
 from weightdrop.services.planning import request_for
 from weightdrop.services.session import Session
 from weightdrop.settings import Settings
@@ -51,6 +50,9 @@ Choose = Callable[[ModelFacts, PlanRequest], Plan | NoPlan]
 
 
 def _inspect(store: Artifacts, artifacts: ArtifactSet, policy: Policy) -> Report:
+    # Imported when a folder is looked at: most events are about single objects.
+    from weightdrop.services.inspection import inspect_artifacts  # noqa: PLC0415
+
     return inspect_artifacts(store, artifacts, policy=policy)
 
 

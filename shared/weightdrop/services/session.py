@@ -95,7 +95,7 @@ class Session:
             self._sent.add(message.id)
 
     def close(self) -> None:
-        """Publish what is left and strike it out of the record.
+        """Publish what is left, strike it out, and say when to look again.
 
         Raises:
             StaleError: If somebody else wrote first; they publish it again.
@@ -103,5 +103,14 @@ class Session:
         if self.held is None:
             return
         self.publish()
-        if any(message.id in self._sent for message in self.deployment.outbox):
+        sent = any(message.id in self._sent for message in self.deployment.outbox)
+        if sent or self._overdue():
             self.save(self.deployment)
+
+    def _overdue(self) -> bool:
+        """Whether ticks would go on looking at a record that needs no look."""
+        now = self.clock.now()
+        said = self.deployment.due
+        if said is None or said > now:
+            return False
+        return due(self.deployment, now, self.poll) != said

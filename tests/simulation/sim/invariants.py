@@ -1,0 +1,106 @@
+"""What must hold on every run, whatever goes wrong: DESIGN's invariants."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from weightdrop.core.deployment.naming import deployed_model_id
+from weightdrop.core.deployment.phases import MOVES, RESTING, Phase
+from weightdrop.core.deployment.record import Deployment, Message
+
+ACTIVE = frozenset(
+    {Phase.UPLOADING, Phase.CREATING_ENDPOINT, Phase.DEPLOYING, Phase.VERIFYING}
+)
+
+
+class InvariantError(AssertionError):
+    """A run that must not be possible."""
+
+
+@dataclass(slots=True)
+class Invariants:
+    """Watches every write, every publish and every call to the platform."""
+
+    accepted: set[str] = field(default_factory=set)
+    said: dict[tuple[str, str, int], set[Phase]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    told: dict[tuple[str, str, int, Phase], set[str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+
+    def written(self, before: Deployment | None, after: Deployment) -> None:
+        """A record was written: phases move along the table, and only there."""
+        known = {r.number: r for r in before.revisions} if before else {}
+        for revision in after.revisions:
+            old = known.get(revision.number)
+            if (
+                old
+                and old.phase is not revision.phase
+                and (revision.phase not in MOVES[old.phase])
+            ):
+                raise InvariantError(
+                    f"3: revision {revision.number} moved {old.phase} -> "
+                    f"{revision.phase}"
+                )
+            if revision.phase is Phase.ACCEPTED:
+                self.accepted.add(revision.digest)
+            self.said[after.id, revision.digest, revision.attempt].add(revision.phase)
+        active = [r.number for r in after.revisions if r.phase in ACTIVE]
+        if len(active) > 1:
+            raise InvariantError(f"2: revisions {active} are under way at once")
+        live = [r.number for r in after.revisions if r.deployed]
+        if len(live) > 2:
+            raise InvariantError(f"2: revisions {live} may all be deployed")
+
+    def published(self, message: Message) -> None:
+        """An event was published: its phase was written before, its id is one."""
+        if not message.type:
+            return
+        data = json.loads(message.data)
+        phase = Phase(data["phase"])
+        key = (data["deployment"], data["digest"], data["attempt"])
+        if phase not in self.said[key]:
+            raise InvariantError(f"4: {phase} of {key} was told before it was written")
+        if phase in RESTING:
+            ids = self.told[*key, phase]
+            ids.add(message.id)
+            if len(ids) > 1:
+                raise InvariantError(f"4: {phase} of {key} has {len(ids)} event ids")
+
+    def called(self, what: str, digest: str) -> None:
+        """The platform is asked for something: the verdict was accepted."""
+        if not any(one.startswith(digest) for one in self.accepted):
+            raise InvariantError(f"1: {what} for {digest}, which was never accepted")
+
+    def placed(self, deployed: dict[str, str]) -> None:
+        """An endpoint holds two deployed models at most."""
+        if len(deployed) > 2:
+            raise InvariantError(f"2: deployed at once: {sorted(deployed)}")
+
+    def ended(self, deployment: Deployment) -> None:
+        """The run is over: everything rests, and every rest was told."""
+        for revision in deployment.revisions:
+            if revision.phase not in RESTING:
+                raise InvariantError(
+                    f"3: revision {revision.number} never came to rest: "
+                    f"{revision.phase}, operation {revision.operation!r}"
+                )
+            if revision.deployed and revision.phase is not Phase.READY:
+                raise InvariantError(f"2: {revision.phase} and still deployed")
+        if deployment.outbox:
+            raise InvariantError(f"4: {len(deployment.outbox)} messages never left")
+        ready = [r for r in deployment.revisions if r.phase is Phase.READY]
+        if len(ready) > 1:
+            raise InvariantError(f"2: {len(ready)} revisions are ready")
+        for key, phases in self.said.items():
+            for phase in phases & RESTING if key[0] == deployment.id else ():
+                if not self.told[*key, phase]:
+                    raise InvariantError(f"4: {phase} of {key} was never told")
+
+
+def served_by(deployment: Deployment) -> set[str]:
+    """Ids of the deployed models that a record at rest claims."""
+    return {deployed_model_id(r.digest) for r in deployment.revisions if r.deployed}

@@ -1,0 +1,188 @@
+"""One seeded scheduler: who runs next, what goes wrong, what time it is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from weightdrop.errors import StaleError, TransientError
+
+T = TypeVar("T")
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How often each thing goes wrong at a port call (shares of one).
+
+    Attributes:
+        before: The call fails and nothing was done.
+        after: The call was done, and its caller hears of a failure.
+        kill: The process dies, before or after the call.
+        delay: Somebody else runs between the call and its answer.
+        duplicate: A delivery happens twice.
+        stale: A read of a record returns the version before.
+    """
+
+    before: float = 0.03
+    after: float = 0.03
+    kill: float = 0.02
+    delay: float = 0.15
+    duplicate: float = 0.1
+    stale: float = 0.03
+
+
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0)
+
+
+class ProcessKilledError(GreenletExit):
+    """The process that ran the task is gone."""
+
+
+@dataclass(slots=True)
+class Job:
+    """Something to be run once it is due, again and again until it succeeds."""
+
+    name: str
+    run: Callable[[], None]
+    due: datetime
+    tries: int = 0
+    once: bool = False
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Runs jobs as greenlets that switch at every port call.
+
+    Attributes:
+        seed: Decides everything.
+        faults: What goes wrong, and how often.
+        now: The virtual time.
+        trace: What happened, for a person; kept only when asked for.
+    """
+
+    seed: int
+    faults: Faults
+    tracing: bool = False
+    now: datetime = START
+    trace: list[str] = field(default_factory=list)
+    _random: random.Random = field(init=False)
+    _jobs: list[Job] = field(default_factory=list)
+    _running: list[tuple[greenlet, Job]] = field(default_factory=list)
+    _hub: greenlet = field(default_factory=getcurrent)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    # ------------------------------------------------------ for the ports
+
+    def chance(self, share: float) -> bool:
+        """Whether something that happens with this share happens now."""
+        return share > 0 and self._random.random() < share
+
+    def choose(self, things: list[T]) -> T:
+        """One of `things`."""
+        return things[self._random.randrange(len(things))]
+
+    def between(self, low: float, high: float) -> float:
+        """A number in a range."""
+        return low + (high - low) * self._random.random()
+
+    def note(self, text: str) -> None:
+        """Keep a line of the trace."""
+        if self.tracing:
+            self.trace.append(f"{(self.now - START).total_seconds():9.2f} {text}")
+
+    def call(self, name: str, act: Callable[[], T]) -> T:
+        """One port call, with whatever goes wrong with it."""
+        if getcurrent() is self._hub:
+            return act()
+        self._switch()
+        self._perhaps_die(name, "before")
+        if self.chance(self.faults.before):
+            self.note(f"{name}: fails before")
+            raise TransientError(f"{name} failed")
+        try:
+            result = act()
+        except StaleError:
+            self.note(f"{name}: stale")
+            raise
+        self.note(f"{name}")
+        if self.chance(self.faults.delay):
+            self._switch()
+        self._perhaps_die(name, "after")
+        if self.chance(self.faults.after):
+            self.note(f"{name}: done, but the answer is lost")
+            raise TransientError(f"{name} timed out")
+        return result
+
+    def _perhaps_die(self, name: str, when: str) -> None:
+        if self.chance(self.faults.kill / 2):
+            self.note(f"{name}: killed {when}")
+            raise ProcessKilledError
+
+    def _switch(self) -> None:
+        self._hub.switch()
+
+    # -------------------------------------------------------- for the world
+
+    def after(
+        self, seconds: float, name: str, run: Callable[[], None], *, once: bool = False
+    ) -> None:
+        """Run something later; again if it fails, unless `once`."""
+        due = self.now + timedelta(seconds=seconds)
+        self._jobs.append(Job(name, run, due, once=once))
+
+    def step(self) -> bool:
+        """Let one thing happen; False when nothing is left to happen."""
+        due = [job for job in self._jobs if job.due <= self.now]
+        runnable = len(self._running)
+        if runnable and (not due or runnable > 3 or self.chance(0.7)):
+            self._resume(self._random.randrange(runnable))
+            return True
+        if due:
+            self._start(self.choose(due))
+            return True
+        if self._jobs:
+            self.now = min(job.due for job in self._jobs)
+            return True
+        return False
+
+    def busy(self, *, besides: frozenset[str]) -> bool:
+        """Whether anything runs, or is to run, that is not named here."""
+        jobs = [*self._jobs, *(job for _, job in self._running)]
+        return any(job.name not in besides for job in jobs)
+
+    def _start(self, job: Job) -> None:
+        if self.chance(self.faults.duplicate) and not job.once:
+            self.after(self.between(0, 5), job.name + " (again)", job.run, once=True)
+        self._jobs.remove(job)
+        job.tries += 1
+        self.note(f"> {job.name}")
+        self._running.append((greenlet(job.run, parent=self._hub), job))
+        self._resume(len(self._running) - 1)
+
+    def _resume(self, index: int) -> None:
+        task, job = self._running[index]
+        try:
+            ended = task.switch()
+        except TransientError as error:
+            ended = error
+        if not task.dead:
+            return
+        self._running.pop(index)
+        if isinstance(ended, BaseException) and not job.once:
+            job.due = self.now + timedelta(seconds=min(60, 2**job.tries))
+            self._jobs.append(job)
+
+    def cancel_all(self) -> None:
+        """Let go of what still runs."""
+        for task, _ in self._running:
+            task.throw(ProcessKilledError)
+        self._running.clear()

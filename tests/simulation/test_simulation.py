@@ -1,0 +1,180 @@
+"""The pipeline under every fault that a port can have, seed by seed."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from sim.invariants import InvariantError
+from sim.ports import SimBus
+from sim.scheduler import NO_FAULTS, Faults
+from sim.world import run_schedule
+
+from weightdrop.core.deployment import naming
+from weightdrop.core.deployment.phases import Phase
+from weightdrop.core.deployment.record import Deployment, Message
+from weightdrop.errors import StaleError, TransientError
+from weightdrop.ports import Versioned
+from weightdrop.services.session import Session
+
+SCHEDULES = 20_000
+CHUNK = 500
+PLANTED = 3_000
+"""Schedules within which each planted bug must be found."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Warnings about planted faults are expected by the thousand."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("first", range(0, SCHEDULES, CHUNK))
+def test_every_invariant_holds_on_every_schedule(first: int) -> None:
+    """Lost, repeated, reordered or cut short: the same truth is found."""
+    for seed in range(first, first + CHUNK):
+        try:
+            run_schedule(seed, Faults())
+        except InvariantError as error:
+            pytest.fail(f"seed {seed}: {error}; make simulate SEED={seed}")
+
+
+def test_without_faults_every_revision_rests_where_its_bytes_say() -> None:
+    """A calm world is a world without failures and leftovers."""
+    failed = [
+        seed
+        for seed in range(200)
+        for deployment in run_schedule(seed, NO_FAULTS).deployments()
+        for revision in deployment.revisions
+        if revision.phase is Phase.FAILED
+    ]
+
+    assert failed == []
+
+
+def test_a_seed_replays_exactly() -> None:
+    """The trace of a failure is the trace of its seed, always."""
+    first = run_schedule(7, Faults(), tracing=True).scheduler.trace
+    second = run_schedule(7, Faults(), tracing=True).scheduler.trace
+
+    assert first == second
+    assert len(first) > 50
+
+
+def forgotten_outbox(patch: pytest.MonkeyPatch) -> None:
+    """What a crash left in the outbox is struck out without being published."""
+    honest = Session.publish
+
+    def publish(self: Session) -> None:
+        held = self.held
+        if held is not None and not self._sent:
+            self._sent.update(
+                message.id
+                for message in held.deployment.outbox
+                if message.time < self.clock.now()
+            )
+        honest(self)
+
+    patch.setattr(Session, "publish", publish)
+
+
+def random_ids(patch: pytest.MonkeyPatch) -> None:
+    """A deployed model has a new id at every try."""
+
+    def drawn(_: str) -> str:
+        return str(10**9 + secrets.randbelow(9 * 10**9))
+
+    patch.setattr(naming, "deployed_model_id", drawn)
+
+
+def random_event_ids(patch: pytest.MonkeyPatch) -> None:
+    """The same news has another id each time it is published."""
+    honest = SimBus.publish
+
+    def publish(self: SimBus, message: Message) -> None:
+        honest(self, replace(message, id=secrets.token_hex(16)))
+
+    patch.setattr(SimBus, "publish", publish)
+
+
+def unguarded_write(patch: pytest.MonkeyPatch) -> None:
+    """Whoever writes last wins."""
+    from fakes.records import MemoryRecords  # noqa: PLC0415
+
+    honest = MemoryRecords.put
+
+    def put(
+        self: MemoryRecords,
+        deployment: Deployment,
+        *,
+        version: str,
+        events: tuple[Message, ...] = (),
+    ) -> Versioned:
+        held = self.get(deployment.id)
+        return honest(
+            self,
+            deployment,
+            version=held.version if held else version,
+            events=events,
+        )
+
+    patch.setattr(MemoryRecords, "put", put)
+
+
+def told_before_written(patch: pytest.MonkeyPatch) -> None:
+    """Events are published, then the phase is written."""
+    honest = Session.save
+
+    def save(self: Session, changed: Deployment) -> None:
+        for message in changed.outbox:
+            if message.id not in self._sent:
+                try:
+                    self.bus.publish(message)
+                except TransientError:
+                    break
+        honest(self, changed)
+
+    patch.setattr(Session, "save", save)
+
+
+def swallowed_conflict(patch: pytest.MonkeyPatch) -> None:
+    """A write that lost is taken for a write that won."""
+    honest = Session.save
+
+    def save(self: Session, changed: Deployment) -> None:
+        try:
+            honest(self, changed)
+        except StaleError:
+            self.held = Versioned(changed, self.held.version if self.held else "1")
+
+    patch.setattr(Session, "save", save)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        forgotten_outbox,
+        random_ids,
+        random_event_ids,
+        unguarded_write,
+        told_before_written,
+        swallowed_conflict,
+    ],
+)
+def test_a_planted_bug_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulation that cannot fail proves nothing."""
+    plant(monkeypatch)
+
+    for seed in range(PLANTED):
+        try:
+            run_schedule(seed, Faults())
+        except Exception:  # noqa: BLE001 - a crash finds the bug as well
+            return
+    pytest.fail(f"not found in {PLANTED} schedules")
