@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -31,6 +30,8 @@ from weightdrop.core.artifacts.findings import Verdict
 from weightdrop.core.artifacts.objects import CONFIG_NAME
 from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.errors import UsageError
+from weightdrop.local.folder import FolderArtifacts
+from weightdrop.services.admit import MAX_OBJECTS
 from weightdrop.settings import home_folder
 
 PARALLEL = 8
@@ -56,30 +57,36 @@ class LocalFile:
 
 
 def local_files(folder: Path, prefix: str) -> list[LocalFile]:
-    """The files below `folder`, links to files followed, hidden ones left out.
+    """The files below `folder` that `check` looks at, too.
 
     Raises:
-        UsageError: If the folder cannot be read or holds no file.
+        UsageError: If the folder cannot be read, or holds no or too many files.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder.")
-
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"{error.filename} cannot be read: {error.strerror}.")
-
-    found: list[LocalFile] = []
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(place, name)
-            if name.startswith(".") or not path.is_file():
-                continue
-            inner = path.relative_to(folder).as_posix()
-            whole = f"{prefix}/{inner}" if prefix else inner
-            found.append(LocalFile(path, whole, path.stat().st_size))
-    if not found:
+    listing = FolderArtifacts().list(str(folder), "", limit=MAX_OBJECTS)
+    if listing.truncated:
+        raise UsageError(f"{folder} holds more than {MAX_OBJECTS} files.")
+    if not listing.objects:
         raise UsageError(f"{folder} holds no file.")
-    return found
+    return [
+        LocalFile(
+            path=folder / stored.name,
+            name=PurePosixPath(prefix, stored.name).as_posix(),
+            size=stored.size,
+        )
+        for stored in listing.objects
+    ]
+
+
+def left_out(folder: Path, files: Iterable[LocalFile]) -> list[Path]:
+    """Links in `folder` that are not among `files`: they lead out of it."""
+    taken = {file.path for file in files}
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() and path not in taken
+    ]
 
 
 def changed_files(
@@ -153,6 +160,8 @@ def drop(
     target = find_target(home=home, url=url)
     bucket, prefix = _destination(target, folder, to)
     files = local_files(folder, prefix)
+    for link in left_out(folder, files):
+        note(f"{link} leads out of the folder and is left out; `cp -rL` makes it real.")
     if not force and not _admissible(inspect_source(str(folder), target)):
         return 1
     begin = time.monotonic()
