@@ -438,11 +438,7 @@ class SimPlatform:
             place = self.places.get(endpoint.name)
             if place is None or not place.traffic:
                 raise TransientError("nobody there")
-            pick = self._scheduler.between(0, 100)
-            for one, share in place.traffic.items():
-                pick -= share
-                if pick <= 0:
-                    break
+            one = self._scheduler.weighted(place.traffic)
             if one in self.mute:
                 raise PermanentError("500 from the server")
             return Answer(one, "hello")

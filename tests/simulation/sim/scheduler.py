@@ -90,6 +90,10 @@ class Scheduler:
         """One of `things`."""
         return things[self._random.randrange(len(things))]
 
+    def weighted(self, shares: dict[str, int]) -> str:
+        """One of the keys, each as often as its share says."""
+        return self._random.choices(list(shares), list(shares.values()))[0]
+
     def between(self, low: float, high: float) -> float:
         """A number in a range."""
         return low + (high - low) * self._random.random()
