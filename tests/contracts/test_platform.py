@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from fakes.platform import MemoryPlatform, server_failed
-from local.vertex.running import CONTAINER, Running, free_port, until
+from local.vertex.buckets import BUCKET, Buckets
+from local.vertex.running import CONTAINER, Running, until
 from weightdrop.adapters.vertex import VertexPlatform
 from weightdrop.core.deployment import naming
 from weightdrop.core.deployment.phases import Reason
@@ -32,7 +29,6 @@ from weightdrop.ports import (
 )
 
 REGION = "us-central1"
-BUCKET = "models"
 
 
 @dataclass
@@ -69,24 +65,6 @@ def _memory() -> Subject:
     return Subject(platform, finish, break_server, lambda: f"gs://{BUCKET}/drop")
 
 
-def _bucket_server(home: Path) -> tuple[subprocess.Popen[bytes], str]:
-    port = free_port()
-    command = [sys.executable, "-m", "weightdrop.local.bucket", "--port", str(port)]
-    command += ["--root", str(home / "buckets"), "--state", str(home / "bucket.db")]
-    (home / "buckets" / BUCKET).mkdir(parents=True)
-    process = subprocess.Popen(command)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{url}/storage/v1/b/{BUCKET}").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    until(answers)
-    return process, url
-
-
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     """The adapter on a running stand-in, whose image is a tiny container."""
@@ -95,10 +73,10 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     image.mkdir(parents=True)
     (image / "__init__.py").touch()
     shutil.copy(CONTAINER, image / "__main__.py")
-    bucket, storage = _bucket_server(home)
+    buckets = Buckets(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(home / "image"))
-        running = Running(home / "vertex", "--storage-endpoint", storage)
+        running = Running(home / "vertex", "--storage-endpoint", buckets.url)
     platform = VertexPlatform(project="local", endpoint=running.url)
 
     def finish(operation: Operation) -> Operation:
@@ -113,15 +91,13 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 
     def folder() -> str:
         name = uuid.uuid4().hex
-        place = f"{storage}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name="
-        for item in ("config.json", "sub/model.safetensors"):
-            httpx.post(f"{place}{name}/{item}", content=b"{}").raise_for_status()
+        buckets.put(f"{name}/config.json")
+        buckets.put(f"{name}/sub/model.safetensors")
         return f"gs://{BUCKET}/{name}"
 
     yield Subject(platform, finish, lambda _: ("--exit=3",), folder)
     running.close()
-    bucket.terminate()
-    bucket.wait()
+    buckets.close()
 
 
 @pytest.fixture(params=["memory", "vertex"])
