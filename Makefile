@@ -7,8 +7,11 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.weightdrop-setup
+CHECKOV := .venv-checkov
+export PROJECT REGION
 
-.PHONY: simulate help setup demo test quick lint requirements clean
+.PHONY: simulate help setup demo test quick lint requirements clean \
+  functions-zip deploy image checkov
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,8 +37,26 @@ simulate: setup ## Run SEEDS simulated schedules (or show one: SEED=7)
 lint: setup ## Check form and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
+functions-zip: ## Write build/functions.zip, what all Cloud Functions are made from
+	@$(PYTHON) tools/functions_zip.py build/functions.zip
+
+deploy: functions-zip ## Make or change everything in the cloud: PROJECT=… REGION=…
+	@bash tools/deploy.sh
+
+image: ## Build and push the serving image with Cloud Build: PROJECT=… REGION=…
+	@bash tools/image.sh
+
+checkov: $(CHECKOV)/.installed ## Judge terraform/ with checkov, in an environment of its own
+	@$(CHECKOV)/bin/checkov --directory terraform --framework terraform --compact --quiet --skip-download
+
+$(CHECKOV)/.installed: requirements/checkov.txt
+	@$(PYTHON) -m venv $(CHECKOV)
+	@$(BIN)/uv pip install --quiet --python $(CHECKOV)/bin/python --no-deps --require-hashes -r $< 2>/dev/null \
+	  || $(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
 requirements: ## Write the pinned requirements anew
 	@bash tools/requirements.sh $(BIN)
 
 clean: ## Remove what setup and the tests made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(CHECKOV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -8,4 +8,6 @@ compile() {
 compile requirements/bootstrap.in -o requirements/bootstrap.txt
 compile --override requirements/overrides.txt pyproject.toml requirements/torch.in \
   --extra functions --extra local --extra test --extra lint -o requirements/all.txt
-compile pyproject.toml --extra functions -o functions/requirements.txt
+# The versions that the tests run with, and none of what the command line needs.
+compile functions/requirements.in --constraint requirements/all.txt -o functions/requirements.txt
+compile requirements/checkov.in -o requirements/checkov.txt

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from weightdrop import bootstrap
+from weightdrop import bootstrap, logs
 from weightdrop.core.deployment.triggers import may_belong
 from weightdrop.errors import PermanentError, StaleError
+from weightdrop.settings import Backend
 from weightdrop_functions.decode import deploy_request, object_change
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ log = logging.getLogger(__name__)
 @cache
 def app() -> bootstrap.App:
     """The wired application, once a process."""
-    return bootstrap.App()
+    made = bootstrap.App()
+    if made.settings.backend is Backend.CLOUD:
+        logs.configure()
+    return made
 
 
 def on_artifact(attributes: Mapping[str, object], data: object) -> None:

@@ -7,6 +7,7 @@ publisher, and leaves no thread behind in a function that has answered.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from weightdrop import codec
+from weightdrop import codec, logs
 from weightdrop.adapters.faults import translated
 from weightdrop.core.deployment.record import Message
 from weightdrop.errors import NotFoundError, TransientError
+
+log = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 20.0
 """How long a publish may take, its retries included."""
@@ -84,6 +87,9 @@ class PubsubBus:
         except NotFoundError as error:
             # Dropping the message would not make the topic.
             raise TransientError(f"{error}. Apply the Terraform module.") from error
+        if message.type:
+            facts = {logs.EVENT: message.type, logs.DEPLOYMENT: message.ordering_key}
+            log.info("published %s", message.type, extra={"facts": facts})
 
 
 class PubsubFollower:

@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from weightdrop import logs
 from weightdrop.core.deployment.naming import deployed_model_id
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment
@@ -58,9 +59,29 @@ class Tick:
         held = self.records.get(deployment_id)
         if held is None:
             return
+        self._tell(held.deployment)
         if held.deployment.phase is Phase.WAITING:
             self.admission.folder(held.deployment.bucket, held.deployment.prefix)
         self.reconciler.deployment(deployment_id)
+
+    def _tell(self, deployment: Deployment) -> None:
+        """Log how long the record has been where it is, if it is to leave there."""
+        latest = deployment.latest
+        if latest is None or latest.phase.resting:
+            return
+        age = (self.reconciler.clock.now() - latest.phase_since).total_seconds()
+        facts = {
+            logs.DEPLOYMENT: deployment.id,
+            logs.PHASE: latest.phase.value,
+            logs.PHASE_SECONDS: age,
+        }
+        log.info(
+            "%s is %s since %d s",
+            deployment.id,
+            latest.phase,
+            age,
+            extra={"facts": facts},
+        )
 
     def _later(self, deployment_id: str, seconds: float | None) -> None:
         """Put a record that made trouble behind the others."""
