@@ -22,7 +22,7 @@ from weightdrop.cli.client import StatusClient, View
 from weightdrop.cli.context import Target, find_target, json_option
 from weightdrop.cli.render import deployment_lines, event_line
 from weightdrop.cli.terminal import clean, emit, err, out
-from weightdrop.cli.watching import changes, follow, subscription
+from weightdrop.cli.watching import changes, subscription
 from weightdrop.core.artifacts.objects import CONFIG_NAME
 from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.core.deployment.views import SAMPLE_PROMPT
@@ -108,7 +108,7 @@ def _deploy(
     _drop(stage, client, name, model=model, bucket=Path(stack.folder))
 
     stage.step("Everything is there; watching it become an endpoint")
-    view = follow(_loud(stage, changes(client, name)), quiet=True)
+    view = _watched(stage, changes(client, name))
     if view["phase"] != "ready":
         for line in deployment_lines(view):
             stage.console.print(line)
@@ -221,17 +221,18 @@ def _say_waiting(stage: _Stage, view: View) -> None:
         stage.say(f"    {clean(path)}")
 
 
-def _loud(stage: _Stage, views: Iterator[View]) -> Iterator[View]:
-    """The same looks, every change of phase or stage said with its time."""
+def _watched(stage: _Stage, looks: Iterator[View]) -> View:
+    """The last of the looks; every change of phase or stage is said."""
     seen: tuple[object, object] | None = None
-    for view in views:
+    view: View = {}
+    for view in looks:
         here = (view.get("phase"), view.get("stage"))
         if here != seen:
             seen = here
             gone = time.monotonic() - stage.begin
             where = f"  [{gone:5.1f} s] {clean(view.get('phase', ''))}"
             stage.say(f"{where}  {clean(view.get('stage') or '')}", style="cyan")
-        yield view
+    return view
 
 
 # ------------------------------------------------------------------------- ask

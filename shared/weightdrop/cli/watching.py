@@ -79,7 +79,7 @@ def changes(
             return
 
 
-def follow(views: Iterator[View], *, quiet: bool = False) -> View:
+def follow(views: Iterator[View]) -> View:
     """Show looks at a deployment as they come; the last one is returned.
 
     On a terminal one picture is kept up to date, elsewhere every change is
@@ -87,7 +87,7 @@ def follow(views: Iterator[View], *, quiet: bool = False) -> View:
     """
     console = err()
     last: View = {}
-    if console.is_terminal and not quiet:
+    if console.is_terminal:
         with Live(console=console, transient=True, refresh_per_second=4) as live:
             for last in views:
                 live.update(Group(*deployment_lines(last)))
