@@ -16,6 +16,8 @@ class PlannerDefaults:
         max_num_seqs: Sequences the engine admits when nothing is asked for.
         full_length_sequences: Sequences of full length the cache must hold
             when no concurrency is asked for.
+        margin_gib: Kept free on each GPU for what the plan underestimates:
+            a little over the worst case measured.
         lengths: Contexts offered when the planner chooses.
         minimum_capability: Oldest CUDA compute capability the engine serves
             bfloat16 on.
@@ -28,6 +30,7 @@ class PlannerDefaults:
     max_model_len: int
     max_num_seqs: int
     full_length_sequences: int
+    margin_gib: float
     lengths: tuple[int, ...]
     minimum_capability: tuple[int, int]
     reserved_vcpus: int
@@ -43,6 +46,7 @@ def defaults_of(document: Mapping[str, Any]) -> PlannerDefaults:
         max_model_len=int(document["max_model_len"]),
         max_num_seqs=int(document["max_num_seqs"]),
         full_length_sequences=int(document["full_length_sequences"]),
+        margin_gib=float(document["margin_gib"]),
         lengths=tuple(int(length) for length in document["lengths"]),
         minimum_capability=(int(major), int(minor)),
         reserved_vcpus=int(document["reserved_vcpus"]),

@@ -19,7 +19,10 @@ class EngineConstants:
         counts_cuda_graphs: Whether graphs are taken out of the budget before
             the cache is sized.
         sampler_copies: float32 arrays of sequences by vocabulary that live
-            at once while the sampler is profiled.
+            at once when every sequence samples with filters.
+        profiled_sampler_copies: How many of them the profiling run makes; the
+            engine gives the rest to the cache, so it must be free beside the
+            engine's share.
         forward_intermediate: Feed-forward widths live per batched token.
         forward_hidden: Hidden widths live per batched token.
         pipeline_hidden: Hidden widths more per batched token when layers are
@@ -32,7 +35,10 @@ class EngineConstants:
         context_single_gib: Taken before the engine measures, on one GPU.
         context_tensor_gib: The same with several GPUs.
         cuda_graph_base_gib: CUDA graphs of a model without layers.
-        cuda_graph_layer_gib: And for every layer.
+        cuda_graph_hidden_bytes: And for every layer and value of its hidden
+            width.
+        cuda_graph_inner_bytes: And for every layer and value of its
+            feed-forward width on one rank.
         cuda_graph_expert_layer_gib: And for every layer with experts.
         cuda_graph_sizes: Batch sizes captured when the constants were fitted.
         cuda_graph_largest: Largest batch size captured.
@@ -46,6 +52,7 @@ class EngineConstants:
     block_tokens: int
     counts_cuda_graphs: bool
     sampler_copies: int
+    profiled_sampler_copies: int
     forward_intermediate: float
     forward_hidden: float
     pipeline_hidden: float
@@ -57,7 +64,8 @@ class EngineConstants:
     context_single_gib: float
     context_tensor_gib: float
     cuda_graph_base_gib: float
-    cuda_graph_layer_gib: float
+    cuda_graph_hidden_bytes: float
+    cuda_graph_inner_bytes: float
     cuda_graph_expert_layer_gib: float
     cuda_graph_sizes: int
     cuda_graph_largest: int

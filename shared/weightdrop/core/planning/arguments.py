@@ -33,6 +33,7 @@ class UserArguments:
         dtype: Type computed in; empty when not given.
         cache_dtype_bytes: Bytes of one cached value; 0 is the model's type.
         enforce_eager: Whether CUDA graphs are off.
+        language_only: Whether towers are left out.
         rest: The arguments to hand on as they are.
         wrong: Arguments whose value cannot be read.
     """
@@ -45,6 +46,7 @@ class UserArguments:
     dtype: str = ""
     cache_dtype_bytes: int = 0
     enforce_eager: bool = False
+    language_only: bool = False
     rest: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
 
@@ -86,7 +88,9 @@ def user_arguments(words: Sequence[str]) -> UserArguments:
         gpu_memory_utilization=share or 0.0,
         dtype=planned.get("dtype", "").replace("half", "float16"),
         cache_dtype_bytes=1 if other.get("kv-cache-dtype", "").startswith("fp8") else 0,
-        enforce_eager="enforce-eager" in other,
+        enforce_eager="enforce-eager" in other
+        or other.get("optimization-level") == "0",
+        language_only="language-model-only" in other,
         rest=tuple(word for word in rest if word),
         wrong=tuple(wrong),
     )

@@ -36,26 +36,25 @@ def plan(model: ModelFacts, request: PlanRequest, tables: Tables) -> Plan | NoPl
     if findings:
         return NoPlan(findings=findings)
     wants = wants_of(model, request, tables)
-    served = replace(model, dtype=wants.dtype)
-    subject = Subject(model=served, table=weight_table(served, tables.engine))
     machines = _machines(request, tables)
     if not machines:
         return NoPlan(findings=(_nothing_offered(request, tables),))
-    outcomes = [
-        fit_on(subject, machine, wants=wants, tables=tables, region=request.region)
-        for machine in machines
-    ]
-    fits = sorted(
-        (outcome for outcome in outcomes if isinstance(outcome, Fit)), key=_order
-    )
-    refusals = sorted(
-        (outcome for outcome in outcomes if isinstance(outcome, Refusal)), key=_order
-    )
+    served = _served(model, wants)
+    subject = Subject(model=served, table=weight_table(served, tables.engine))
+    fits, refusals = _outcomes(subject, machines, wants, request.region, tables)
     if not fits:
         finding = no_fit_finding(
             subject, refusals, wants=wants, request=request, tables=tables
         )
-        return NoPlan(findings=(finding,), alternatives=_refused(refusals))
+        for shorter in _shorter(wants, tables):
+            fits, refusals = _outcomes(
+                subject, machines, shorter, request.region, tables
+            )
+            if fits:
+                wants = shorter
+                break
+        else:
+            return NoPlan(findings=(finding,), alternatives=_refused(refusals))
     affordable = [fit for fit in fits if _within(fit.price, request)]
     if not affordable:
         return NoPlan(
@@ -71,6 +70,39 @@ def plan(model: ModelFacts, request: PlanRequest, tables: Tables) -> Plan | NoPl
         subject=subject,
         tables=tables,
     )
+
+
+def _outcomes(
+    subject: Subject,
+    machines: list[Machine],
+    wants: Wants,
+    region: str,
+    tables: Tables,
+) -> tuple[list[Fit], list[Refusal]]:
+    """Where the model fits and where not, cheapest first."""
+    outcomes = [
+        fit_on(subject, machine, wants=wants, tables=tables, region=region)
+        for machine in machines
+    ]
+    fits = [outcome for outcome in outcomes if isinstance(outcome, Fit)]
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    return sorted(fits, key=_order), sorted(refusals, key=_order)
+
+
+def _shorter(wants: Wants, tables: Tables) -> list[Wants]:
+    """The same wants with less context, where the planner may choose it."""
+    if not wants.chosen:
+        return []
+    lengths = sorted(tables.defaults.lengths, reverse=True)
+    return [
+        replace(wants, length=length) for length in lengths if length < wants.length
+    ]
+
+
+def _served(model: ModelFacts, wants: Wants) -> ModelFacts:
+    """The model as the engine's arguments make of it."""
+    tower = model.multimodal and not wants.arguments.language_only
+    return replace(model, dtype=wants.dtype, multimodal=tower)
 
 
 def _machines(request: PlanRequest, tables: Tables) -> list[Machine]:

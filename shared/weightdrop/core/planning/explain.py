@@ -110,19 +110,19 @@ def _context(
         return (f"max_model_len {chosen.length} was asked for.",)
     if chosen.length == claimed:
         return (f"max_model_len is the config's own {claimed}.",)
+    count = min(wants.sequences, max(1, chosen.sequences))
+    held = "one sequence" if count == 1 else f"{count} sequences"
     lines = [
         (
-            f"config.json claims {claimed} tokens of context; the cache of this machine "
-            f"holds {wants.sequences} sequences of {chosen.length}, so max_model_len is "
-            f"{chosen.length}."
+            f"config.json claims {claimed} tokens of context; the cache holds "
+            f"{held} of {chosen.length}, so max_model_len is {chosen.length}."
         )
     ]
     full = next((fit for fit in fits if fit.length == claimed), None)
     if full is None:
         each = chosen.cache.sequence_bytes(claimed) / 2**30
         lines.append(
-            f"One sequence of {claimed} tokens takes {each:.1f} GiB on each of these "
-            f"GPUs, and no machine here holds {wants.sequences}."
+            f"One sequence of {claimed} tokens takes {each:.1f} GiB on each GPU."
         )
     elif full.price is not None:
         lines.append(
@@ -154,14 +154,13 @@ def _ranks(chosen: Fit, subject: Subject) -> tuple[str, ...]:
 def _replicas(request: PlanRequest) -> tuple[str, ...]:
     if not request.scale_to_zero:
         return ()
-    return (
-        (
-            "Scaling to zero is a preview of v1beta1, with one model on the endpoint: a "
-            "new revision cannot come up beside the old one. Requests that arrive at "
-            "zero replicas are answered 429 and lost, and after 30 days at zero the "
-            "model is undeployed."
-        ),
+    sentence = (
+        "Scaling to zero is a preview of v1beta1, with one model on the endpoint: "
+        "a new revision cannot come up beside the old one. Requests that arrive at "
+        "zero replicas are answered 429 and lost, and after 30 days at zero the "
+        "model is undeployed."
     )
+    return (sentence,)
 
 
 def no_fit_finding(

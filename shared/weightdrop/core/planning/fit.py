@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from weightdrop.core.artifacts.model import ModelFacts
+from weightdrop.core.catalogue.engine import EngineConstants
 from weightdrop.core.catalogue.machines import Accelerator, Machine, Price
 from weightdrop.core.planning.cache import CacheModel, cache_model
-from weightdrop.core.planning.memory import Overhead, Setup, context_gib, overhead
+from weightdrop.core.planning.memory import (
+    Overhead,
+    Setup,
+    context_gib,
+    overhead,
+    unprofiled_gib,
+)
 from weightdrop.core.planning.plan import Memory
 from weightdrop.core.planning.splitting import split_refusal, tensor_parallel_for
 from weightdrop.core.planning.tables import Tables
@@ -154,37 +161,26 @@ def _measured(
 ) -> Fit | Refusal:
     """The arithmetic on a machine the model can be split over."""
     engine = tables.engine
-    share = wants.utilization
-    free = 1 - context_gib(setup, engine) / gpu.memory_gib
-    if share > free:
-        if wants.utilization_given:
-            return Refusal(
-                machine=machine,
-                price=price,
-                reason=(
-                    f"the engine asks for {share:.0%} of {gpu.memory_gib:.2f} GiB, "
-                    f"only {free:.1%} is free once CUDA has started"
-                ),
-            )
-        share = floor(free * 100) / 100
+    share, refusal = _share(subject.model, gpu, setup=setup, wants=wants, engine=engine)
+    if refusal:
+        return Refusal(machine=machine, price=price, reason=refusal)
     parts = overhead(subject.model, subject.table, setup, engine)
     counted = parts.cuda_graph_gib if engine.counts_cuda_graphs else 0.0
     budget = gpu.memory_gib * share
     pool = budget - parts.non_kv_gib - counted
+    usable = pool - tables.defaults.margin_gib
     cache = cache_model(subject.model, setup, block_tokens=engine.block_tokens)
-    demand = cache.sequence_bytes(wants.length) * (
-        wants.sequences if wants.strict else 1
-    )
-    required = parts.non_kv_gib + counted + demand / GIB
-    if required > budget:
+    sequences = wants.sequences if wants.strict else 1
+    demand = cache.sequence_bytes(wants.length) * sequences / GIB
+    if demand > usable:
         return _too_small(
             machine,
             price=price,
-            required=required,
+            required=budget + demand - usable,
             budget=budget,
-            longest=_longest(cache, pool, ceiling=wants.length),
+            longest=_longest(cache, usable, ceiling=wants.length),
         )
-    length = _length(subject.model, cache, pool=pool, wants=wants, tables=tables)
+    length = _length(subject.model, cache, pool=usable, wants=wants, tables=tables)
     return Fit(
         machine=machine,
         price=price,
@@ -194,10 +190,36 @@ def _measured(
         memory=_memory(
             parts, pool, tokens=cache.tokens(pool * GIB, length), budget=budget
         ),
-        required_gib=required,
+        required_gib=budget + demand - usable,
         cache=cache,
         needed_length=wants.length,
     )
+
+
+def _share(
+    model: ModelFacts,
+    gpu: Accelerator,
+    *,
+    setup: Setup,
+    wants: Wants,
+    engine: EngineConstants,
+) -> tuple[float, str]:
+    """The share of the GPU to give the engine, or why it cannot have it.
+
+    The engine does not start when less than its share is free, and the cache
+    takes what the profiling run does not see: both must stay outside.
+    """
+    context = context_gib(setup, engine)
+    free = 1 - context / gpu.memory_gib
+    if wants.utilization_given:
+        if wants.utilization <= free:
+            return wants.utilization, ""
+        return 0.0, (
+            f"the engine asks for {wants.utilization:.0%} of {gpu.memory_gib:.2f} "
+            f"GiB, only {free:.1%} is free once CUDA has started"
+        )
+    safe = free - unprofiled_gib(model, setup, engine) / gpu.memory_gib
+    return min(wants.utilization, floor(safe * 100) / 100), ""
 
 
 def _memory(parts: Overhead, pool: float, *, tokens: int, budget: float) -> Memory:

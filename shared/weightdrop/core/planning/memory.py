@@ -1,9 +1,8 @@
 """What the engine takes beside weights and cache, and the whole sum.
 
-The peak of the engine's profiling run is either the forward pass over the
-largest batch or the sampler over the whole vocabulary for as many dummy
-requests as it admits. docs/planning.md derives each term and gives its
-measured error.
+The peak is either the forward pass over the largest batch or the sampler over
+the whole vocabulary for as many requests as the engine admits. docs/planning.md
+derives each term and gives its measured error.
 """
 
 from __future__ import annotations
@@ -82,26 +81,38 @@ def overhead(
 
 
 def activation_gib(model: ModelFacts, setup: Setup, engine: EngineConstants) -> float:
-    """Peak GiB of the profiling run beyond the weights."""
+    """Peak GiB beyond the weights when every sequence samples at once."""
+    return _peak_gib(model, setup, engine, copies=engine.sampler_copies)
+
+
+def unprofiled_gib(model: ModelFacts, setup: Setup, engine: EngineConstants) -> float:
+    """The part of `activation_gib` the engine's profiling run does not see."""
+    seen = _peak_gib(model, setup, engine, copies=engine.profiled_sampler_copies)
+    return activation_gib(model, setup, engine) - seen
+
+
+def _peak_gib(
+    model: ModelFacts, setup: Setup, engine: EngineConstants, *, copies: int
+) -> float:
     peak = forward_gib(model, setup, engine)
     if setup.pipeline_parallel == 1:
-        peak = max(peak, sampler_gib(model, setup))
+        peak = max(peak, sampler_gib(model, setup, copies=copies))
     persistent = workspace_gib(model, setup) + tower_gib(model, setup)
     return engine.activation_base_gib + persistent + peak
 
 
-def sampler_gib(model: ModelFacts, setup: Setup) -> float:
+def sampler_gib(model: ModelFacts, setup: Setup, *, copies: int) -> float:
     """The sampler's peak over the whole vocabulary.
 
-    Logits in the model's type, three float32 arrays of the same shape (the
-    converted logits, their probabilities, the noise), one float32 row for
-    each program of the masking kernel, and the batch's hidden states.
+    Logits in the model's type; `copies` float32 arrays of the same shape (the
+    converted logits, their probabilities, the noise) with one float32 row for
+    each program of the masking kernel; and the batch's hidden states.
     """
     width = DTYPE_BYTES[model.dtype]
     rows = min(setup.max_num_seqs, setup.max_num_batched_tokens)
     vocab = padded_vocab(model.vocab_size)
-    logits = vocab * rows * (width + 3 * 4)
-    kernel_rows = vocab * min(setup.multiprocessors, rows) * 4
+    logits = vocab * rows * (width + copies * 4)
+    kernel_rows = vocab * min(setup.multiprocessors, rows) * 4 if copies else 0
     hidden = (setup.max_num_batched_tokens + rows) * model.hidden_size * width
     return (logits + kernel_rows + hidden) / GIB
 
@@ -158,7 +169,11 @@ def cuda_graph_gib(model: ModelFacts, setup: Setup, engine: EngineConstants) -> 
     """What the captured graphs take; fewer sequences capture fewer graphs."""
     if setup.enforce_eager:
         return 0.0
-    layer = engine.cuda_graph_layer_gib
+    layer = (
+        engine.cuda_graph_hidden_bytes * model.hidden_size
+        + engine.cuda_graph_inner_bytes
+        * (model.intermediate_size / setup.tensor_parallel)
+    ) / GIB
     if model.experts:
         layer += engine.cuda_graph_expert_layer_gib
     layers = model.layers / setup.pipeline_parallel

@@ -6,7 +6,8 @@ matrices over tensor parallel ranks, and keeps the rest whole on each of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -14,6 +15,7 @@ from weightdrop.core.artifacts.model import ModelFacts, Tensor
 from weightdrop.core.catalogue.engine import EngineConstants
 
 GIB = 2**30
+_MATRIX = 2  # dimensions
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Types the engine converts on load, with the bytes of one stored value.
 # Everything else (float8, packed integers) is kept as it is.
@@ -37,10 +39,23 @@ _WHOLE = (
     "multi_modal_projector",
 )
 _KEY_VALUE = (".k_proj.", ".v_proj.")
-# Stored, but never loaded: the engine computes the rotary tables itself and
-# uses multi-token prediction layers for speculation only.
-_UNUSED = ("rotary_emb.inv_freq", "mtp.")
 _SCALE = ("scale", "scale_inv", "scales", "input_scale")
+
+
+# Torch's caching allocator takes memory for tensors of ten MiB and more in
+# steps of two MiB, and hands the rest of a step back only above one MiB.
+_MIB = 2**20
+_OWN_SEGMENT = 10 * _MIB
+_STEP = 2 * _MIB
+_LEAST_REST = _MIB
+# Projections that share their input are loaded as one matrix.
+_FUSED = (
+    ("q_proj", "qkv"),
+    ("k_proj", "qkv"),
+    ("v_proj", "qkv"),
+    ("gate_proj", "gate_up"),
+    ("up_proj", "gate_up"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +63,23 @@ class WeightTable:
     """A checkpoint's bytes once loaded, by how they are placed.
 
     Attributes:
-        split_bytes: Divided evenly over tensor parallel ranks.
-        key_value_bytes: Key and value projections: divided until each rank
-            has one head, then repeated.
+        matrices: How often each (bytes split over ranks, bytes of key and
+            value heads) occurs: the latter are split until each rank has one
+            head, then repeated.
+        expert_bytes: Routed experts, split evenly.
+        embedding_bytes: Embedding and head, split evenly.
+        edge_bytes: The larger of embedding and head.
         whole_bytes: Kept by every rank.
-        expert_bytes: Routed experts, in `split_bytes` as well.
-        embedding_bytes: Embedding and head, in `split_bytes` as well.
         absorbed_bytes: Copies multi-head latent attention makes of its
-            up-projections, divided over ranks.
+            up-projections, split evenly.
         rotary_bytes: Rotary tables, kept by every rank.
     """
 
-    split_bytes: int
-    key_value_bytes: int
-    whole_bytes: int
+    matrices: Mapping[tuple[int, int], int]
     expert_bytes: int
     embedding_bytes: int
+    edge_bytes: int
+    whole_bytes: int
     absorbed_bytes: int
     rotary_bytes: int
 
@@ -71,6 +87,14 @@ class WeightTable:
 def padded_vocab(vocab_size: int) -> int:
     """The vocabulary's size as the engine allocates it."""
     return ceil(vocab_size / _VOCAB_MULTIPLE) * _VOCAB_MULTIPLE
+
+
+def allocated(nbytes: float) -> float:
+    """Bytes the allocator counts for a tensor of `nbytes`."""
+    if nbytes < _OWN_SEGMENT:
+        return nbytes
+    segment = ceil(nbytes / _STEP) * _STEP
+    return segment if segment - nbytes <= _LEAST_REST else nbytes
 
 
 def _loaded_bytes(tensor: Tensor, width: int, *, quantized: bool) -> int:
@@ -86,46 +110,53 @@ def _loaded_bytes(tensor: Tensor, width: int, *, quantized: bool) -> int:
 def _loaded(model: ModelFacts) -> Iterable[Tensor]:
     """The tensors the engine loads, without those it ignores."""
     # Layers past the last hidden one hold multi-token prediction.
-    beyond = f".layers.{model.layers}."
+    beyond = f"model.layers.{model.layers}."
     for tensor in model.tensors:
         name = tensor.name
-        if beyond in name and name.startswith("model.layers."):
-            continue
-        if name.startswith("mtp.") or name.endswith(_UNUSED[0]):
+        if name.startswith((beyond, "mtp.")) or name.endswith("rotary_emb.inv_freq"):
             continue
         if model.tied_embeddings and name.endswith("lm_head.weight"):
             continue
         yield tensor
 
 
+def _fused_name(name: str) -> str:
+    for part, fused in _FUSED:
+        if part in name:
+            return name.replace(part, fused)
+    return name
+
+
 def weight_table(model: ModelFacts, engine: EngineConstants) -> WeightTable:
     """How the weights of `model` are placed by `engine`."""
     width = DTYPE_BYTES[model.dtype]
     quantized = bool(model.quantization)
-    split = key_value = whole = experts = embedding = absorbed = 0
+    experts = embedding = edge = whole = absorbed = 0
+    split: Counter[str] = Counter()
+    heads: Counter[str] = Counter()
     for tensor in _loaded(model):
         name = tensor.name
         size = _loaded_bytes(tensor, width, quantized=quantized)
         if ".experts." in name:
             experts += size
-        elif len(tensor.shape) < 2 or any(part in name for part in _WHOLE):  # noqa: PLR2004 (a vector has one dimension)
+        elif len(tensor.shape) < _MATRIX or any(part in name for part in _WHOLE):
             whole += size
         elif "embed_tokens" in name or "lm_head" in name:
             embedding += size
-        elif any(part in name for part in _KEY_VALUE):
-            key_value += size
+            edge = max(edge, size)
         else:
-            split += size
-            if ".kv_b_proj.weight" in name and "scale" not in name:
+            pool = heads if any(part in name for part in _KEY_VALUE) else split
+            pool[_fused_name(name)] += size
+            if name.endswith(".kv_b_proj.weight"):
                 absorbed += prod(tensor.shape) * width
     if model.quantization == "mxfp4":
         experts = round(experts * _mxfp4_padding(model, engine))
     return WeightTable(
-        split_bytes=split + experts + embedding,
-        key_value_bytes=key_value,
-        whole_bytes=whole,
+        matrices=Counter((split[name], heads[name]) for name in {*split, *heads}),
         expert_bytes=experts,
         embedding_bytes=embedding,
+        edge_bytes=edge,
+        whole_bytes=whole,
         absorbed_bytes=absorbed,
         rotary_bytes=_rotary_values(model) * width,
     )
@@ -155,26 +186,21 @@ def weights_gib(
     tensor_parallel: int,
     pipeline_parallel: int = 1,
 ) -> float:
-    """GiB of weights on one GPU.
-
-    With pipeline stages this is a stage in the middle when there are more
-    than two, for its embedding-free share is what the engine reports.
+    """GiB of weights on the fullest GPU.
 
     Args:
         table: The checkpoint's placement.
         kv_heads: Key and value heads of the model.
         tensor_parallel: Ranks each matrix is split over.
-        pipeline_parallel: Stages the layers are split into.
+        pipeline_parallel: Stages the layers are split into; the first and the
+            last hold the embedding and the head.
     """
-    key_value_ranks = max(1, min(tensor_parallel, kv_heads))
-    layers = (
-        (table.split_bytes - table.embedding_bytes) / tensor_parallel
-        + table.absorbed_bytes / tensor_parallel
-        + table.key_value_bytes / key_value_ranks
-        + table.whole_bytes
-    ) / pipeline_parallel
-    embedding = table.embedding_bytes / tensor_parallel
-    if pipeline_parallel > 1:
-        # First and last stage hold one of embedding and head each.
-        embedding = embedding / 2 if pipeline_parallel == 2 else 0.0  # noqa: PLR2004
-    return (layers + embedding + table.rotary_bytes) / GIB
+    head_ranks = max(1, min(tensor_parallel, kv_heads))
+    matrices = sum(
+        allocated(split / tensor_parallel + heads / head_ranks) * count
+        for (split, heads), count in table.matrices.items()
+    )
+    evenly = (table.expert_bytes + table.absorbed_bytes) / tensor_parallel
+    layers = (matrices + evenly + table.whole_bytes) / pipeline_parallel
+    edge = table.embedding_bytes if pipeline_parallel == 1 else table.edge_bytes
+    return (layers + edge / tensor_parallel + table.rotary_bytes) / GIB
