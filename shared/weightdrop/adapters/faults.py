@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from weightdrop.errors import NotFoundError, PermanentError, TransientError
+from weightdrop.errors import (
+    NotFoundError,
+    PermanentError,
+    TransientError,
+    UsageError,
+)
 
 
 @contextmanager
@@ -20,15 +25,24 @@ def translated(action: str) -> Iterator[None]:
         action: What is tried, to complete "Could not …".
 
     Raises:
+        UsageError: There are no credentials at all.
         NotFoundError: It does not exist.
         PermanentError: The request can never succeed.
         TransientError: Anything else.
     """
     from google.api_core import exceptions  # noqa: PLC0415  # costs a cold start
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+    from google.auth.exceptions import (  # noqa: PLC0415
+        DefaultCredentialsError,
+        GoogleAuthError,
+    )
 
     try:
         yield
+    except DefaultCredentialsError as error:
+        raise UsageError(
+            f"Could not {action}: {error}. Log in with `gcloud auth "
+            "application-default login`."
+        ) from error
     except exceptions.NotFound as error:
         raise NotFoundError(f"Could not {action}: {error.message}") from error
     except (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError) as error:

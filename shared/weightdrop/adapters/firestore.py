@@ -88,7 +88,8 @@ class FirestoreRecords:
         from google.cloud import firestore  # noqa: PLC0415  # costs a cold start
 
         if not self._endpoint:
-            return firestore.Client(project=self._project, database=self._database)
+            with translated(f"reach Firestore of project {self._project}"):
+                return firestore.Client(project=self._project, database=self._database)
         from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
 
         client = firestore.Client(

@@ -118,10 +118,10 @@ class PubsubFollower:
         )
 
         name = f"projects/{self._project}/subscriptions/{FOLLOWER_PREFIX}{uuid.uuid4()}"
-        with SubscriberClient(
-            **_connection(SubscriberClient, self._endpoint)
-        ) as client:
-            action = f"follow topic {topic} of project {self._project}"
+        action = f"follow topic {topic} of project {self._project}"
+        with translated(action):
+            made = SubscriberClient(**_connection(SubscriberClient, self._endpoint))
+        with made as client:
             with translated(action):
                 self._subscribe(client, name, topic=topic)
             try:

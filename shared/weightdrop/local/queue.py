@@ -185,7 +185,9 @@ class SqliteBus:
             "SELECT sequence FROM deliveries WHERE topic = ? AND available <= ? "
             "ORDER BY available, sequence LIMIT ?"
         )
-        if not self._database.read(ready, (topic, now, 1)):
+        # Looking first spares the others a write lock when there is nothing. A
+        # negative limit would be none at all to SQLite.
+        if limit < 1 or not self._database.read(ready, (topic, now, 1)):
             return []
         with self._database.write() as connection:
             taken = connection.execute(
