@@ -100,6 +100,4 @@ def artifact_set(
         if not stored.name.endswith("/")
     )
     ordered = tuple(sorted(files, key=lambda file: file.path))
-    return ArtifactSet(
-        bucket=bucket, prefix=prefix, files=ordered, truncated=truncated
-    )
+    return ArtifactSet(bucket=bucket, prefix=prefix, files=ordered, truncated=truncated)

@@ -28,6 +28,7 @@ class Report:
         served_files: Paths the server needs (weights, config, tokenizer).
         missing: Paths named by the set that have not arrived.
         reads: Requests and bytes spent.
+        ignored: Paths that are there and nothing is done with.
     """
 
     findings: tuple[Finding, ...]
@@ -36,6 +37,7 @@ class Report:
     served_files: tuple[str, ...]
     missing: tuple[str, ...]
     reads: Reads
+    ignored: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
