@@ -159,15 +159,8 @@ def status(app: App, method: str, path: str, **more: Any) -> tuple[int, Any]:
 def test_status_lists_pages_and_filters(app: App) -> None:
     """Newest first, a token for the rest, one phase if asked for."""
     for number in range(3):
-        deployment = make_deployment(f"one-{number:08d}")
-        app.records.create(
-            replace(
-                deployment,
-                revisions=(
-                    make_revision(phase=Phase.FAILED if number else Phase.READY),
-                ),
-            )
-        )
+        revision = make_revision(phase=Phase.FAILED if number else Phase.READY)
+        app.records.create(make_deployment(f"one-{number:08d}", revisions=(revision,)))
 
     code, first = status(app, "GET", "/deployments?pageSize=2")
     _, rest = status(
