@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from weightdrop.services.inspection import inspect_artifacts, report_json
 from weightdrop.services.planning import memory_bar_text, request_for
 
 _BAR_CELLS = 60
+_SHOWN = 4
+"""Machines not chosen that a person is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +143,16 @@ def plan(
     planned = choose(report.model, wanted, packaged_tables())
     whole = replace(report, findings=(*report.findings, *planned.findings))
     if as_json:
-        view = None if isinstance(planned, NoPlan) else plan_view(planned)
+        view = None if isinstance(planned, NoPlan) else _plan_document(planned)
         emit({**replace(inspected, report=whole).document(), "plan": view})
     else:
         _show_plan(planned)
     return int(isinstance(planned, NoPlan))
+
+
+def _plan_document(planned: Plan) -> dict[str, object]:
+    alternatives = [asdict(other) for other in planned.alternatives]
+    return {**plan_view(planned), "alternatives": alternatives}
 
 
 def _show_plan(planned: Plan | NoPlan) -> None:
@@ -158,9 +165,11 @@ def _show_plan(planned: Plan | NoPlan) -> None:
             console.print(f"  {clean(sentence)}")
         console.print(memory_bar_text(planned.memory, _BAR_CELLS))
         console.print(f"  vllm {clean(' '.join(planned.vllm_args))}")
-    for other in planned.alternatives:
+    for other in planned.alternatives[:_SHOWN]:
         console.print(
             f"  not {clean(other.machine_type)} with {other.accelerator_count} x "
             f"{clean(other.accelerator_type)}: {clean(other.reason)}",
             style="dim",
         )
+    if more := len(planned.alternatives[_SHOWN:]):
+        console.print(f"  and {more} more, see --json", style="dim")

@@ -24,6 +24,9 @@ MARKER = "WEIGHTDROP_STACK"
 
 TICK_SECONDS = 1
 
+SERVING_IMAGE = "weightdrop-serving:local"
+"""Vertex AI asks for an image; the stand-in runs this checkout's code instead."""
+
 _SIGNATURES = {
     "status": "http",
     "on_artifact": "cloudevent",
@@ -180,6 +183,7 @@ def stack_variables(layout: Layout) -> dict[str, str]:
         "vertex_endpoint": layout.url("vertex"),
         "buckets": layout.bucket,
         "base_url": layout.url("status"),
+        "serving_image": SERVING_IMAGE,
     }
     return {
         **{variable(field): text for field, text in settings.items()},
