@@ -20,6 +20,7 @@ class Endpoint(BaseHTTPRequestHandler):
     """Answers as Vertex AI's container contract and vLLM have it."""
 
     template = True
+    google = False
     asked: list[tuple[str, Any]]
 
     def do_POST(self) -> None:
@@ -38,9 +39,13 @@ class Endpoint(BaseHTTPRequestHandler):
             text = f"Prompt:\n{prompt}\nOutput:\n{''.join(CHUNKS)}"
             self.reply(200, {"predictions": [text]})
         elif form == ":streamRawPredict":
-            self.stream([{"predictions": [text]} for text in CHUNKS], sse=False)
+            self.stream([self.piece(text) for text in CHUNKS], sse=not self.google)
         else:
             self.reply(503, {"error": {"message": "not now"}})
+
+    def piece(self, text: str) -> Any:
+        """One event of a streamed prediction."""
+        return {"predictions": [text]} if self.google else {"choices": [{"text": text}]}
 
     def reply(self, status: int, document: Any) -> None:
         """One JSON document."""
@@ -101,10 +106,12 @@ def test_whole_answers(endpoint: Any, form: str) -> None:
     assert reply.first_token_seconds is None
 
 
+@pytest.mark.parametrize("google", [False, True])
 @pytest.mark.parametrize("form", ["chat_stream", "stream_raw_predict"])
-def test_streamed_answers(endpoint: Any, form: str) -> None:
+def test_streamed_answers(endpoint: Any, form: str, google: bool) -> None:
     """Pieces are shown as they come, however the bytes were cut."""
-    _handler, view = endpoint
+    handler, view = endpoint
+    handler.google = google
     shown: list[str] = []
     reply = getattr(EndpointClient(view), form)("What time is it?", shown.append)
 

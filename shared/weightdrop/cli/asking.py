@@ -90,9 +90,9 @@ class EndpointClient:
         """Chat completion piece by piece, each of them shown as it comes."""
         body = {**self._chat_body(prompt), "stream": True}
         pieces = (
-            choice.get("delta", {}).get("content") or ""
+            piece
             for event in self._stream("/chat/completions", body)
-            for choice in event.get("choices", ())
+            for piece in _pieces(event)
         )
         return _collected("chat/completions, streaming", prompt, pieces, show)
 
@@ -108,9 +108,9 @@ class EndpointClient:
         body = self._instances(prompt)
         body["instances"][0]["stream"] = True
         pieces = (
-            completion_text(piece, strip=False)
+            piece
             for event in self._stream(":streamRawPredict", body)
-            for piece in event.get("predictions", ())
+            for piece in _pieces(event)
         )
         return _collected(":streamRawPredict", prompt, pieces, show)
 
@@ -168,7 +168,16 @@ def _document(line: str) -> Iterator[View]:
     yield document
 
 
-def completion_text(prediction: object, *, strip: bool = True) -> str:
+def _pieces(event: View) -> Iterator[str]:
+    """The words in one event: of a chat, a completion, or Google's container."""
+    for choice in event.get("choices", ()):
+        delta = choice.get("delta") or {}
+        yield delta.get("content") or choice.get("text") or ""
+    for prediction in event.get("predictions", ()):
+        yield str(prediction)
+
+
+def completion_text(prediction: object) -> str:
     """The model's words in a prediction.
 
     Whole predictions repeat the prompt before the words, as Google's container
@@ -177,7 +186,7 @@ def completion_text(prediction: object, *, strip: bool = True) -> str:
     if isinstance(prediction, dict):
         return str(prediction.get("text", prediction))
     text = str(prediction)
-    if strip and text.startswith("Prompt:\n"):
+    if text.startswith("Prompt:\n"):
         return text.partition("\nOutput:\n")[2]
     return text
 
