@@ -11,6 +11,7 @@ from weightdrop.local.vertex import listing, schema
 from weightdrop.local.vertex.deployments import Deployments
 from weightdrop.local.vertex.endpoints import Endpoints
 from weightdrop.local.vertex.faults import ApiError
+from weightdrop.local.vertex.garden import Garden
 from weightdrop.local.vertex.models import Models
 from weightdrop.local.vertex.names import last
 from weightdrop.local.vertex.operations import Operations
@@ -172,6 +173,29 @@ class OperationCalls:
         seconds = schema.seconds(text) if text else _LONGEST_WAIT
         limit = min(seconds, _LONGEST_WAIT)
         return await self._operations.wait(call.parts["operation"], limit)
+
+
+class GardenCalls:
+    """Calls of ModelGardenService."""
+
+    def __init__(self, router: Router, garden: Garden) -> None:
+        self._garden = garden
+        router.add("POST", ":deploy", self._deploy)
+        router.add(
+            "POST",
+            ":recommendSpec",
+            self._recommend,
+            shows="RecommendSpecResponse",
+            versions=("v1beta1",),
+        )
+
+    async def _deploy(self, call: Call) -> JSON:
+        request = call.message("DeployRequest")
+        return self._garden.deploy(call.place, request, call.version)
+
+    async def _recommend(self, call: Call) -> JSON:
+        request = call.message("RecommendSpecRequest")
+        return await self._garden.recommend(call.place, request)
 
 
 class PredictionCalls:

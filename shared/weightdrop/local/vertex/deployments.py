@@ -13,7 +13,6 @@ from weightdrop.local.vertex.endpoints import (
     BEING_UNDEPLOYED,
     DEPLOYED,
     Endpoints,
-    check_split,
 )
 from weightdrop.local.vertex.faults import (
     ApiError,
@@ -27,6 +26,7 @@ from weightdrop.local.vertex.machines import Budget, check_resources, replicas_w
 from weightdrop.local.vertex.models import Models
 from weightdrop.local.vertex.names import Place
 from weightdrop.local.vertex.operations import Operations, Work, typed
+from weightdrop.local.vertex.rules import check_shape, check_split
 from weightdrop.local.vertex.schema import mask_fields, seconds
 from weightdrop.local.vertex.store import Store, now
 
@@ -52,6 +52,7 @@ class Deployments:
         models: Where models are found.
         endpoints: Where endpoints are found.
         fleet: Runs the servers.
+        budget: The accelerators there are.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Deployments:
         models: Models,
         endpoints: Endpoints,
         fleet: Fleet,
+        budget: Budget,
     ) -> None:
         self._config = config
         self._store = store
@@ -70,7 +72,7 @@ class Deployments:
         self._models = models
         self._endpoints = endpoints
         self._fleet = fleet
-        self._budget = Budget(store, gpus=config.gpus)
+        self._budget = budget
         operations.handle("deploy_model", self._deploy)
         operations.handle("undeploy_model", self._undeploy)
         operations.handle("mutate_deployed_model", self._mutated)
@@ -124,7 +126,7 @@ class Deployments:
         others = self._endpoints.deployments(place, endpoint_id)
         if deployed_id in {item["deployedModel"]["id"] for item in others}:
             raise exists("DeployedModel", f"{endpoint['name']}/{deployed_id}")
-        _check_shape(endpoint, model["resource"], resources, others)
+        check_shape(endpoint, model["resource"], resources, others)
         split = request.get("trafficSplit", {})
         known = {NEW, *self._endpoints.serving(place, endpoint_id)}
         check_split(split, known)
@@ -224,6 +226,10 @@ class Deployments:
                 endpoint["trafficSplit"] = split
             self._endpoints.save(place, endpoint)
 
+    def known(self, key: str) -> bool:
+        """Whether there is a deployment of this key."""
+        return self._store.get("deployment", key) is not None
+
     async def take_down(self, key: str) -> None:
         """Stop a deployment's servers and forget it."""
         await self._fleet.stop(key)
@@ -321,24 +327,3 @@ class Deployments:
         await self._fleet.until_serving(unit, replicas=wanted, timeout=limit)
         body = {"deployedModel": record["deployedModel"]}
         return typed("MutateDeployedModelResponse", work.version, body)
-
-
-def _check_shape(
-    endpoint: JSON, model: JSON, resources: JSON, others: list[JSON]
-) -> None:
-    """Refuse what Vertex AI refuses of an endpoint and a model together."""
-    dedicated = endpoint.get("dedicatedEndpointEnabled", False)
-    if model.get("containerSpec", {}).get("invokeRoutePrefix") and not dedicated:
-        raise precondition(
-            "A model with invoke_route_prefix can only be deployed to a dedicated "
-            "endpoint."
-        )
-    sleepy = [
-        other
-        for other in others
-        if other["deployedModel"]["dedicatedResources"].get("minReplicaCount") == 0
-    ]
-    if sleepy or (resources["minReplicaCount"] == 0 and others):
-        raise precondition("An endpoint that scales to zero holds one model only.")
-    if resources["minReplicaCount"] == 0 and not dedicated:
-        raise precondition("Scale to zero needs a dedicated endpoint.")

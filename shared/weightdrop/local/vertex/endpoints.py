@@ -8,6 +8,7 @@ from weightdrop.local.vertex import names
 from weightdrop.local.vertex.faults import exists, invalid, not_found, precondition
 from weightdrop.local.vertex.names import Place
 from weightdrop.local.vertex.operations import EMPTY, Operations, Work, typed
+from weightdrop.local.vertex.rules import check_split
 from weightdrop.local.vertex.schema import mask_fields
 from weightdrop.local.vertex.store import Store, now
 
@@ -15,7 +16,6 @@ JSON = dict[str, Any]
 DEPLOYED = "DEPLOYED"
 BEING_DEPLOYED = "BEING_DEPLOYED"
 BEING_UNDEPLOYED = "BEING_UNDEPLOYED"
-_ALL = 100
 _SHOWN_ONLY = (
     "name",
     "createTime",
@@ -33,23 +33,6 @@ _MUTABLE = {
     "predictRequestResponseLoggingConfig",
     "clientConnectionConfig",
 }
-
-
-def check_split(split: dict[str, int], known: set[str]) -> None:
-    """Raise INVALID_ARGUMENT unless `split` is empty or adds up to 100 over `known`."""
-    if not split:
-        return
-    strangers = sorted(set(split) - known)
-    if strangers:
-        raise invalid(
-            f"The traffic split names deployed models that are not on the endpoint: "
-            f"{', '.join(strangers)}."
-        )
-    if any(not 0 <= part <= _ALL for part in split.values()):
-        raise invalid("Each part of a traffic split must be between 0 and 100.")
-    total = sum(split.values())
-    if total != _ALL:
-        raise invalid(f"The traffic split adds up to {total}, it must be 100.")
 
 
 class Endpoints:
@@ -207,6 +190,10 @@ class Endpoints:
             record["dedicatedEndpointDns"] = self._dns
         self._store.put("endpoint", key, record)
         return record
+
+    def discard(self, place: Place, endpoint_id: str) -> None:
+        """Remove an endpoint at once; none is fine."""
+        self._store.delete("endpoint", _key(place, endpoint_id))
 
     def _shown(self, place: Place, record: JSON, *, all_states: bool = False) -> JSON:
         deployed = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.local.vertex.faults import ApiError, invalid
 from weightdrop.local.vertex.store import Store
 
@@ -24,6 +26,21 @@ _QUOTA_NAMES = {
 }
 """Accelerator to the part of its quota's name (Cloud Quotas API)."""
 
+_CPU_MACHINE = re.compile(
+    r"^(n1|n2|n2d|e2|c2|c2d|c3|c4|m1)-(standard|highmem|highcpu|megamem|ultramem)-"
+    r"\d{1,3}(-lssd)?$"
+)
+_TPU_MACHINE = re.compile(
+    r"^(ct5lp-hightpu-[148]t|ct6e-standard-[148]t|tpu7x-standard-4t)$"
+)
+_N1_COUNTS = {
+    "NVIDIA_TESLA_T4": (1, 2, 4),
+    "NVIDIA_TESLA_V100": (1, 2, 4, 8),
+    "NVIDIA_TESLA_P100": (1, 2, 4),
+    "NVIDIA_TESLA_P4": (1, 2, 4),
+}
+"""Accelerators that an N1 machine takes, and how many of them."""
+
 
 def quota_name(accelerator: str) -> str:
     """The serving quota of an accelerator, as error messages name it."""
@@ -43,9 +60,7 @@ def check_resources(deployed_model: JSON, *, location: str) -> JSON:
             "DeployedModel.dedicated_resources is required: this model's container "
             "supports DEDICATED_RESOURCES only."
         )
-    machine = resources.get("machineSpec", {})
-    if not machine.get("machineType"):
-        raise invalid("DedicatedResources.machine_spec.machine_type is required.")
+    check_machine(resources.get("machineSpec", {}), location=location)
     low = resources.setdefault("minReplicaCount", 1)
     high = resources.setdefault("maxReplicaCount", max(low, 1))
     required = resources.get("requiredReplicaCount", 0)
@@ -55,6 +70,45 @@ def check_resources(deployed_model: JSON, *, location: str) -> JSON:
             f"required_replica_count {required} do not fit together."
         )
     return resources
+
+
+def check_machine(spec: JSON, *, location: str) -> None:
+    """Raise INVALID_ARGUMENT for a machine that Vertex AI does not serve on.
+
+    A GPU machine type has one accelerator; fewer than it holds are accepted,
+    several replicas share the machine then.
+    """
+    name = spec.get("machineType", "")
+    accelerator = spec.get("acceleratorType", "")
+    count = int(spec.get("acceleratorCount", 0))
+    if not name:
+        raise invalid("DedicatedResources.machine_spec.machine_type is required.")
+    if bool(count) != bool(accelerator):
+        raise invalid(
+            "MachineSpec.accelerator_type and accelerator_count are set together."
+        )
+    tables = packaged_tables()
+    machine = tables.machines.get(name)
+    if machine is not None:
+        fits = accelerator == machine.accelerator_type
+        fits = fits and 0 < count <= machine.accelerator_count
+    elif _CPU_MACHINE.match(name):
+        n1 = name.startswith("n1-") and count in _N1_COUNTS.get(accelerator, ())
+        fits = not accelerator or n1
+    elif _TPU_MACHINE.match(name):
+        fits = not accelerator
+    else:
+        raise invalid(f'Machine type "{name}" is not supported.')
+    if not fits:
+        raise invalid(
+            f'Machine type "{name}" does not take {count} accelerator(s) of type '
+            f'"{accelerator or "none"}".'
+        )
+    offered = tables.regions.get(location, ())
+    if accelerator and accelerator not in offered:
+        raise invalid(
+            f"{accelerator} is not available for online inference in {location}."
+        )
 
 
 def replicas_wanted(resources: JSON) -> int:
@@ -83,6 +137,10 @@ class Budget:
             for _, record in self._store.scan("deployment")
         )
 
+    def fits(self, resources: JSON) -> bool:
+        """Whether a further deployment's accelerators are there."""
+        return self.used + _accelerators(resources) <= self._gpus
+
     def claim(self, resources: JSON, *, instead_of: str = "") -> None:
         """Raise RESOURCE_EXHAUSTED when a deployment's accelerators are too many.
 
@@ -90,11 +148,10 @@ class Budget:
             resources: What is asked for.
             instead_of: Key of the deployment that these resources replace.
         """
-        kept = 0
+        kept, wanted = 0, _accelerators(resources)
         record = self._store.get("deployment", instead_of) if instead_of else None
         if record is not None:
             kept = _accelerators(record["deployedModel"]["dedicatedResources"])
-        wanted = _accelerators(resources)
         used = self.used - kept
         if wanted and used + wanted > self._gpus:
             accelerator = resources["machineSpec"].get("acceleratorType", "")

@@ -9,12 +9,12 @@ from weightdrop.local.vertex.faults import exists, invalid, not_found, precondit
 from weightdrop.local.vertex.managed import ManagedBucket, folder
 from weightdrop.local.vertex.names import Place
 from weightdrop.local.vertex.operations import EMPTY, Operations, Work, typed
-from weightdrop.local.vertex.schema import mask_fields, seconds
+from weightdrop.local.vertex.rules import check_model
+from weightdrop.local.vertex.schema import mask_fields
 from weightdrop.local.vertex.store import Store, now
 
 JSON = dict[str, Any]
 DEFAULT = "default"
-_LONGEST_DEPLOYMENT = 7200.0
 _MUTABLE = {"displayName", "description", "labels", "versionDescription"}
 _SHOWN_ONLY = (
     "name",
@@ -44,17 +44,28 @@ class Models:
         self._store = store
         self._operations = operations
         self._managed = managed
-        operations.handle("upload_model", self._upload)
+        operations.handle("upload_model", self.create)
         operations.handle("delete_model", self._delete)
 
     def upload(self, place: Place, request: JSON, version: str) -> JSON:
         """Start to create a model or a new version of one."""
+        wanted = self.check_new(place, request)
+        return self._operations.start(
+            "upload_model",
+            parent=place.model(wanted["id"]),
+            message="UploadModelOperationMetadata",
+            version=version,
+            request=wanted,
+        )
+
+    def check_new(self, place: Place, request: JSON) -> JSON:
+        """What `create` needs for an UploadModelRequest; ApiError if it may not be."""
         model = {
             key: value
             for key, value in request.get("model", {}).items()
             if key not in _SHOWN_ONLY
         }
-        _check(model)
+        check_model(model)
         parent = request.get("parentModel", "")
         if parent:
             model_id = names.last(parent).partition("@")[0]
@@ -64,19 +75,20 @@ class Models:
             self._refuse_taken(place, model_id)
         if model.get("artifactUri"):
             folder(model["artifactUri"])
-        return self._operations.start(
-            "upload_model",
-            parent=place.model(model_id),
-            message="UploadModelOperationMetadata",
-            version=version,
-            request={
-                "location": place.location,
-                "project": place.project,
-                "id": model_id,
-                "new_version": bool(parent),
-                "model": model,
-            },
-        )
+        return {
+            "location": place.location,
+            "project": place.project,
+            "id": model_id,
+            "model": model,
+        }
+
+    async def discard(self, place: Place, model_id: str) -> None:
+        """Remove a model with its copies at once; none is fine."""
+        for record in self._records(place, model_id):
+            await self._managed.delete(record["storage"])
+            number = int(record["resource"]["versionId"])
+            key = f"{place.location}/{model_id}/{number:06d}"
+            self._store.delete("model", key)
 
     def get(self, place: Place, reference: str) -> JSON:
         """A model by `id`, `id@version` or `id@alias`, as the API shows it."""
@@ -118,7 +130,7 @@ class Models:
             raise invalid(f"Model fields that are immutable: {fixed}.")
         for field in wanted or set(body) & _MUTABLE:
             record["resource"][field] = body.get(field, {} if field == "labels" else "")
-        _check(record["resource"])
+        check_model(record["resource"])
         record["resource"]["updateTime"] = now()
         self._put(place, record)
         return self._shown(place, record["resource"])
@@ -213,7 +225,8 @@ class Models:
         users = self._users(place, resource)
         return {**resource, "deployedModels": users} if users else resource
 
-    async def _upload(self, work: Work) -> JSON:
+    async def create(self, work: Work) -> JSON:
+        """Do what `upload` wrote down: copy the artifacts, add the version."""
         request = work.request
         place = Place(request["project"], request["location"])
         earlier = self._records(place, request["id"])
@@ -270,27 +283,3 @@ class Models:
                 key = f"{place.location}/{request['id']}/{int(number):06d}"
                 self._store.delete("model", key)
         return EMPTY
-
-
-def _check(model: JSON) -> None:
-    if not model.get("displayName"):
-        raise invalid("Model.display_name is required.")
-    names.check_display_name(model["displayName"], "Model.display_name")
-    names.check_labels(model.get("labels", {}))
-    container = model.get("containerSpec")
-    if container is None:
-        raise invalid("Model.container_spec is required.")
-    if not container.get("imageUri"):
-        raise invalid("Model.container_spec.image_uri is required.")
-    if container.get("predictRoute") and container.get("invokeRoutePrefix"):
-        raise invalid("Only one of predict_route or invoke_route_prefix can be set.")
-    if container.get("invokeRoutePrefix", "/*") != "/*":
-        raise invalid('The only supported invoke_route_prefix is "/*".')
-    if seconds(container.get("deploymentTimeout", "0s")) > _LONGEST_DEPLOYMENT:
-        raise invalid("The limit for deployment_timeout is 2 hours.")
-    for item in container.get("env", ()):
-        if not item.get("name") or item["name"].startswith("AIP_"):
-            raise invalid(
-                f"The variable {item.get('name')!r} cannot be set: a name is needed, "
-                "and names that begin with AIP_ are Vertex AI's."
-            )

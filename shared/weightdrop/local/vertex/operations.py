@@ -71,7 +71,14 @@ class Operations:
         self._handlers[kind] = handler
 
     def start(
-        self, kind: str, *, parent: str, message: str, version: str, request: JSON
+        self,
+        kind: str,
+        *,
+        parent: str,
+        message: str,
+        version: str,
+        request: JSON,
+        metadata: JSON | None = None,
     ) -> JSON:
         """Write an operation down and begin it.
 
@@ -81,6 +88,7 @@ class Operations:
             message: Name of the metadata message.
             version: API version of the request.
             request: What the handler needs; JSON.
+            metadata: Further fields of the metadata message.
 
         Returns:
             The operation as it is at its start.
@@ -92,7 +100,9 @@ class Operations:
             "kind": kind,
             "version": version,
             "request": request,
-            "metadata": typed(message, version, {"genericMetadata": generic}),
+            "metadata": typed(
+                message, version, {"genericMetadata": generic, **(metadata or {})}
+            ),
             "done": False,
         }
         with self._store.transaction():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.routing import Route
 from weightdrop.local.vertex import schema
 from weightdrop.local.vertex.api import (
     EndpointCalls,
+    GardenCalls,
     ModelCalls,
     OperationCalls,
     PredictionCalls,
@@ -25,6 +27,9 @@ from weightdrop.local.vertex.deployments import Deployments
 from weightdrop.local.vertex.endpoints import Endpoints
 from weightdrop.local.vertex.faults import ApiError
 from weightdrop.local.vertex.fleet import Fleet
+from weightdrop.local.vertex.garden import Garden
+from weightdrop.local.vertex.inference import Inference
+from weightdrop.local.vertex.machines import Budget
 from weightdrop.local.vertex.managed import ManagedBucket
 from weightdrop.local.vertex.models import Models
 from weightdrop.local.vertex.operations import Operations
@@ -65,8 +70,10 @@ class StandIn:
         )
         models = Models(self._store, operations=self._operations, managed=managed)
         endpoints = Endpoints(self._store, operations=self._operations, dns=dns)
+        budget = Budget(self._store, gpus=config.gpus)
         self._deployments = Deployments(
             config,
+            budget=budget,
             store=self._store,
             operations=self._operations,
             models=models,
@@ -76,17 +83,27 @@ class StandIn:
         predictions = Predictions(
             config, endpoints=endpoints, fleet=self._fleet, client=self._client
         )
+        garden = Garden(
+            self._operations,
+            models=models,
+            endpoints=endpoints,
+            deployments=self._deployments,
+            inference=Inference(config, processes=self._processes),
+            budget=budget,
+        )
         self.router = Router(project=config.project, number=config.project_number)
         ModelCalls(self.router, models)
         EndpointCalls(self.router, endpoints, self._deployments)
         OperationCalls(self.router, self._operations)
         PredictionCalls(self.router, predictions)
+        GardenCalls(self.router, garden)
 
     def start(self) -> None:
         """Clean up after an earlier run, and go on where it stopped."""
         killed = self._processes.kill_leftovers()
         if killed:
             log.warning("killed %d processes of an earlier run", len(killed))
+        shutil.rmtree(self._config.home / "run", ignore_errors=True)
         self._deployments.resume()
         self._operations.resume()
 
