@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from weightdrop.local.bucket.conditions import Conditions, integer
-from weightdrop.local.bucket.digest import BLOCK, Digest, append_file, create
+from weightdrop.local.bucket.digest import BLOCK, Digest, append_file, writing
 from weightdrop.local.bucket.http import Answer, Call
 from weightdrop.local.bucket.model import Checksums, ObjectRow, editable, resource
 from weightdrop.local.bucket.problems import ApiError
@@ -179,12 +179,14 @@ class Copies:
             raise ApiError(400, f"A compose takes 1 to {_SOURCES} source objects.")
         path = self._store.tree.stage()
         digest = Digest()
-        target = create(path)
         try:
-            parts = [
-                self._append(target, digest, bucket=bucket, source=source)
-                for source in sources
-            ]
+            # Closed before it is renamed: a close in the visible tree counts
+            # as somebody's writing.
+            with writing(path) as target:
+                parts = [
+                    self._append(target, digest, bucket=bucket, source=source)
+                    for source in sources
+                ]
             wanted = shape.get("destination") or {}
             fields = editable(wanted)
             fields.setdefault("contentType", "application/octet-stream")
@@ -199,7 +201,6 @@ class Copies:
                 components=sum(part.components or 1 for part in parts),
             )
         finally:
-            os.close(target)
             path.unlink(missing_ok=True)
         if shape.get("deleteSourceObjects"):
             self._drop(part for part in parts if part.name != name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import google_crc32c
@@ -67,6 +69,16 @@ def create(path: Path) -> int:
     """A descriptor of a new file that only the server writes."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     return os.open(path, flags, 0o644)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[int]:
+    """A descriptor of a new file, closed at the end of the block."""
+    descriptor = create(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def verify(found: Checksums, *, crc32c: str, md5: str) -> None:

@@ -54,6 +54,7 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._failing = False
+        self._started = time.time()
 
     def wake(self) -> None:
         """Look at the outbox now; from any thread."""
@@ -129,7 +130,8 @@ class Dispatcher:
             self._failing = True
             host = urlsplit(self._url).netloc
             _LOG.warning("event not taken by %s, will retry: %s", host, reason)
-        if now - pending.time / 1e6 > self._keep:
+        # The time this machine was off is not the event's fault.
+        if now - max(pending.time / 1e6, self._started) > self._keep:
             _LOG.error("event %s given up: %s", pending.delivery.id, reason)
             await self._call(self._outbox.bury, pending.id, now=now, reason=reason)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from email.utils import formatdate
 
 from weightdrop.local.bucket.conditions import Conditions, integer
@@ -106,7 +106,7 @@ async def download(call: Call, store: Store, bucket: str, *, name: str) -> Answe
 
 async def _blocks(
     call: Call, row: ObjectRow, descriptor: int, *, span: tuple[int, int]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     offset, end = span
     try:
         while offset < end:

@@ -6,11 +6,12 @@ import asyncio
 import functools
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -24,6 +25,7 @@ _JSON = "application/json; charset=UTF-8"
 _BODY_LIMIT = 16 << 20
 # After a refusal the rest of a body is read, so that the client sees the answer.
 _DRAIN_LIMIT = 64 << 20
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Answer:
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncGenerator[bytes] = b""
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200) -> Answer:
@@ -154,8 +156,12 @@ class Edge:
             chunks=_body_of(receive),
         )
         try:
+            _refuse_strangers(headers)
             answer = await self.answer(call)
-            await _send(answer, send, head=call.method == "HEAD")
+            await _drain(call)
+            await _send(answer, send, receive=receive, head=call.method == "HEAD")
+        except ApiError as refusal:
+            await _send(refuse(refusal, xml=is_xml(call)), send, receive=receive)
         except ConnectionResetError:
             _LOG.debug("client went away: %s %s", call.method, scope["path"])
 
@@ -173,7 +179,6 @@ class Edge:
         except Exception:  # noqa: BLE001  (one call must not end the server)
             _LOG.exception("%s /%s failed", call.method, "/".join(call.segments))
             error = ApiError(500, "The bucket server failed; its log says how.")
-        await _drain(call)
         return refuse(error, xml=is_xml(call))
 
 
@@ -200,8 +205,21 @@ async def _drain(call: Call) -> None:
             return
 
 
+def _refuse_strangers(headers: Mapping[str, str]) -> None:
+    """403 for what a web page in the user's browser could send us."""
+    for key in ("host", "origin"):
+        if key in headers:
+            name = urlsplit("//" + headers[key].rpartition("//")[2]).hostname
+            if name not in _LOOPBACK:
+                raise ApiError(403, f"This server is for this machine, not {name}.")
+
+
 async def _send(
-    answer: Answer, send: Callable[[Any], Awaitable[None]], *, head: bool
+    answer: Answer,
+    send: Callable[[Any], Awaitable[None]],
+    *,
+    receive: Callable[[], Awaitable[Any]],
+    head: bool = False,
 ) -> None:
     headers = dict(answer.headers)
     body = answer.body
@@ -217,6 +235,15 @@ async def _send(
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": b"" if head else body})
         return
-    async for chunk in body:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    # The body was read to its end: what comes next is that the client left.
+    gone = asyncio.ensure_future(receive())
+    try:
+        async with aclosing(body):
+            async for chunk in body:
+                if gone.done():
+                    return
+                message = {"body": chunk, "more_body": True}
+                await send({"type": "http.response.body"} | message)
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from weightdrop.local.bucket.digest import digest_file
-from weightdrop.local.bucket.model import Identity, ObjectRow
+from weightdrop.local.bucket.model import Checksums, Identity, ObjectRow
 from weightdrop.local.bucket.store import Store
 from weightdrop.local.bucket.tree import being_written, regular
 
@@ -61,8 +61,6 @@ class Intake:
                 self._store.lose(row)
             return Outcome.DONE
         if row is not None and _agrees(row, found, written=written):
-            if row.ctime_ns != found.st_ctime_ns:
-                self._store.touch(row, found)
             return Outcome.DONE
         return self._take(path, bucket, name, written=written)
 
@@ -85,6 +83,11 @@ class Intake:
                 return Outcome.AGAIN
         finally:
             os.close(descriptor)
+        row = self._store.at_path(f"{bucket}/{name}")
+        if row is not None and not written and _same(row, seen, checksums):
+            # Only its times moved (utime after the copy): no new generation.
+            self._store.touch(row, after)
+            return Outcome.DONE
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         adopted = self._store.adopt(
             bucket, name, seen=seen, checksums=checksums, content_type=kind
@@ -119,6 +122,11 @@ class Intake:
         for row in known.values():
             self._store.lose(row)
         return different
+
+
+def _same(row: ObjectRow, seen: os.stat_result, checksums: Checksums) -> bool:
+    bytes_now = (seen.st_ino, checksums.size, checksums.crc32c)
+    return bytes_now == (row.inode, row.size, row.crc32c)
 
 
 def _agrees(row: ObjectRow, found: os.stat_result, *, written: bool) -> bool:

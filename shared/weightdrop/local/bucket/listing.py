@@ -71,7 +71,7 @@ def encode_token(name: str) -> str:
 def decode_token(token: str) -> str:
     """The name at which a page begins; 400 for what is no token."""
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token, b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise ApiError(400, f"Invalid page token: {token!r}.") from None
 

@@ -10,6 +10,7 @@ import msgspec
 
 _REASONS = {
     400: ("invalid", "InvalidArgument"),
+    403: ("forbidden", "AccessDenied"),
     404: ("notFound", "NoSuchKey"),
     405: ("methodNotAllowed", "MethodNotAllowed"),
     409: ("conflict", "BucketAlreadyExists"),
@@ -23,7 +24,7 @@ _REASONS = {
     503: ("backendError", "ServiceUnavailable"),
     507: ("insufficientStorage", "InsufficientStorage"),
 }
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ApiError(Exception):

@@ -19,6 +19,10 @@ def recover(database: Database, tree: Tree) -> None:
     for file in tree.staging.iterdir():
         if file.name.split(".")[0] not in uploads:
             file.unlink()
+    kept = {row[0] for row in database.query("SELECT path FROM objects")}
+    for file in tree.blobs.iterdir():
+        if str(file.relative_to(tree.root)) not in kept:
+            file.unlink()
     with database.transaction() as transaction:
         # A resumable upload whose last answer was lost is done all the same.
         transaction.execute(

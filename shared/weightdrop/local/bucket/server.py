@@ -6,11 +6,12 @@ import asyncio
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,6 @@ from weightdrop.local.bucket.watcher import Watcher
 from weightdrop.local.bucket.xml import Xml
 
 _LOG = logging.getLogger(__name__)
-_SCAN_SECONDS = 30.0
 # Two cores are typical; more threads than that only wait for the disk.
 _THREADS = 12
 _GRACE_SECONDS = 3
@@ -93,6 +93,17 @@ def claim(state: Path) -> int:
     return descriptor
 
 
+class _Http(uvicorn.Server):
+    """Ends at SIGTERM and SIGINT without raising them again when it has."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
 class Server:
     """Everything, wired.
 
@@ -128,6 +139,7 @@ class Server:
         self._resumables = Resumables(self._store)
         self._buckets = Buckets(self._store)
         self._watcher = Watcher(tree, Intake(self._store))
+        self._store.doubted = self._watcher.doubt
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="bucket")
 
     def _changed(self) -> None:
@@ -174,7 +186,7 @@ class Server:
             self._wake = dispatcher.wake
             helpers.append(asyncio.create_task(dispatcher.run()))
         try:
-            await uvicorn.Server(config).serve(sockets=[self.listener])
+            await _Http(config).serve(sockets=[self.listener])
         finally:
             for helper in helpers:
                 helper.cancel()
@@ -191,6 +203,6 @@ class Server:
     async def _scan(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_SCAN_SECONDS)
+            await asyncio.sleep(self._watcher.scan_seconds)
             with suppress(OSError, sqlite3.Error):
                 await loop.run_in_executor(self._executor, self._watcher.scan)

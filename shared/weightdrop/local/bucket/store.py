@@ -39,7 +39,8 @@ _INSERT = (
 _SELECT = f"SELECT {COLUMNS} FROM objects "  # noqa: S608  (constants)
 # GCS allows 1024 bytes of UTF-8, no carriage return or line feed.
 _NAME_BYTES = 1024
-_READ_TRIES = 3
+# A file that is not the row's: how often to look, and seconds in between.
+_READ_TRIES, _READ_PAUSE = 6, 0.05
 
 
 def check_name(name: str) -> None:
@@ -64,6 +65,10 @@ class Store:
         tree: Bytes.
         outbox: Events.
         changed: Called after each change, from any thread.
+
+    Attributes:
+        doubted: Called with a file that a reader found to be another than its
+            row says; set by whoever compares them.
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class Store:
         self.tree = tree
         self._outbox = outbox
         self._changed = changed
+        self.doubted: Callable[[Path], None] = lambda _: None
 
     # ------------------------------------------------------------- reading
 
@@ -139,6 +145,8 @@ class Store:
             # A put may be between its transaction and its rename.
             with self.database.lock:
                 pass
+            self.doubted(self.tree.absolute(row.path))
+            time.sleep(_READ_PAUSE)
         raise ApiError(503, f"The file of {bucket}/{name} is being replaced.")
 
     # ------------------------------------------------------------- changing

@@ -37,8 +37,8 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.staging = self.root / HIDDEN / "staging"
-        self._blobs = self.root / HIDDEN / "blobs"
-        for folder in (self.staging, self._blobs):
+        self.blobs = self.root / HIDDEN / "blobs"
+        for folder in (self.staging, self.blobs):
             folder.mkdir(parents=True, exist_ok=True)
 
     def stage(self) -> Path:
@@ -60,7 +60,7 @@ class Tree:
 
     def hide(self) -> str:
         """A new relative path outside the visible tree."""
-        return str((self._blobs / secrets.token_hex(16)).relative_to(self.root))
+        return str((self.blobs / secrets.token_hex(16)).relative_to(self.root))
 
     def _make_room(self, bucket: str, name: str) -> bool:
         folder = self.root / bucket

@@ -13,7 +13,6 @@ from watchdog.events import (
     DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
-    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -22,6 +21,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import ObservedWatch
 
 from weightdrop.local.bucket.intake import Intake, Outcome
 from weightdrop.local.bucket.tree import BUCKET, Tree
@@ -32,11 +32,14 @@ _WORKERS = 2
 # is noticed at once; this is for closings that were missed), and until
 # everything is compared anew in case the kernel dropped notices.
 _AGAIN, _SCAN = 1.0, 30.0
+# The same where the kernel gives no notices at all.
+_BLIND_SCAN = 2.0
+# Seconds for a file that is being read when the server stops.
+_LAST = 2.0
 _EVENTS: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
-    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -61,7 +64,9 @@ class Watcher(FileSystemEventHandler):
         self._active: set[Path] = set()
         self._condition = threading.Condition()
         self._stopping = False
-        self._watched: set[str] = set()
+        self._watched: dict[str, ObservedWatch] = {}
+        self._scanning = threading.RLock()
+        self.scan_seconds = _SCAN
         self._threads = [
             threading.Thread(target=self._work, name="intake", daemon=True)
             for _ in range(_WORKERS)
@@ -69,9 +74,8 @@ class Watcher(FileSystemEventHandler):
 
     def start(self) -> None:
         """Watch, and compare everything once; files are read in threads."""
-        root = str(self._tree.root)
-        self._observer.schedule(self, root, recursive=False, event_filter=_EVENTS)
         self._observer.start()
+        self._watch("", self._tree.root)
         self.scan()
         for thread in self._threads:
             thread.start()
@@ -83,6 +87,8 @@ class Watcher(FileSystemEventHandler):
             self._condition.notify_all()
         self._observer.stop()
         self._observer.join()
+        for thread in self._threads:
+            thread.join(_LAST)
 
     def scan(self) -> None:
         """Compare every bucket with its objects."""
@@ -91,20 +97,39 @@ class Watcher(FileSystemEventHandler):
                 self._scan_bucket(folder)
 
     def _scan_bucket(self, folder: Path) -> None:
-        if not folder.is_dir():
+        with self._scanning:
+            if not folder.is_dir():
+                return
+            self._watch(folder.name, folder)
+            for path in self._intake.scan(folder):
+                self._queue(path, written=False)
+
+    def _watch(self, name: str, folder: Path) -> None:
+        if name in self._watched:
             return
-        if folder.name not in self._watched:
-            self._watched.add(folder.name)
-            self._observer.schedule(
-                self, str(folder), recursive=True, event_filter=_EVENTS
+        try:
+            self._watched[name] = self._observer.schedule(
+                self, str(folder), recursive=bool(name), event_filter=_EVENTS
             )
-        for path in self._intake.scan(folder):
-            self._queue(path, written=False)
+        except OSError as error:
+            self.scan_seconds = _BLIND_SCAN
+            _LOG.warning(
+                "no notices of files copied into %s (%s): looking every %g s",
+                folder,
+                error.strerror,
+                _BLIND_SCAN,
+            )
 
     # ------------------------------------------------------------ notices
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Take one notice, in the observer's thread."""
+        try:
+            self._notice(event)
+        except Exception:  # noqa: BLE001  (one notice must not end the others)
+            _LOG.exception("could not look at %s", event.src_path)
+
+    def _notice(self, event: FileSystemEvent) -> None:
         paths = [os.fsdecode(event.src_path)]
         if isinstance(event, (FileMovedEvent, DirMovedEvent)):
             paths.append(os.fsdecode(event.dest_path))
@@ -123,12 +148,19 @@ class Watcher(FileSystemEventHandler):
         if not BUCKET.match(bucket):
             return
         folder = self._tree.root / bucket
-        if not folder.exists():
-            self._watched.discard(bucket)
-        elif bucket not in self._watched:
+        with self._scanning:
+            gone = None if folder.exists() else self._watched.pop(bucket, None)
+            if gone is not None:
+                self._observer.unschedule(gone)
             self._scan_bucket(folder)
-        for found in self._intake.scan(path):
-            self._queue(found, written=False)
+            for found in self._intake.scan(path):
+                self._queue(found, written=False)
+        # An object of the folder's own name is no longer a file.
+        self._queue(path, written=False)
+
+    def doubt(self, path: Path) -> None:
+        """Compare one file with its object soon; from any thread."""
+        self._queue(path, written=False)
 
     def _queue(self, path: Path, *, written: bool) -> None:
         with self._condition:

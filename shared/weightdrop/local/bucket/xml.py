@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from weightdrop.local.bucket.conditions import Conditions, integer
-from weightdrop.local.bucket.digest import Digest, append_file, create, verify
+from weightdrop.local.bucket.digest import Digest, append_file, verify, writing
 from weightdrop.local.bucket.downloads import download
 from weightdrop.local.bucket.http import Answer, Call
 from weightdrop.local.bucket.model import Checksums, ObjectRow
@@ -141,10 +141,12 @@ class Xml:
         target = self._load(upload)
         path = self._store.tree.stage()
         digest = Digest()
-        descriptor = create(path)
         try:
-            for number in numbers:
-                _append_part(self._part_path(upload, number), descriptor, digest)
+            # Closed before it is renamed: a close in the visible tree counts
+            # as somebody's writing.
+            with writing(path) as descriptor:
+                for number in numbers:
+                    _append_part(self._part_path(upload, number), descriptor, digest)
             found = digest.checksums()
             row = self._store.put(
                 path,
@@ -155,7 +157,6 @@ class Xml:
                 conditions=target.conditions,
             )
         finally:
-            os.close(descriptor)
             path.unlink(missing_ok=True)
         self._forget(upload)
         return row
