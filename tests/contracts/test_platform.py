@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from fakes.platform import MemoryPlatform, server_failed
 from local.vertex.buckets import BUCKET, Buckets
-from local.vertex.running import CONTAINER, Running, until
+from local.vertex.running import Running, tiny_image, until
 from weightdrop.adapters.vertex import VertexPlatform
 from weightdrop.core.deployment import naming
 from weightdrop.core.deployment.phases import Reason
@@ -69,14 +68,9 @@ def _memory() -> Subject:
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     """The adapter on a running stand-in, whose image is a tiny container."""
     home = tmp_path_factory.mktemp("platform")
-    image = home / "image" / "weightdrop_serving"
-    image.mkdir(parents=True)
-    (image / "__init__.py").touch()
-    shutil.copy(CONTAINER, image / "__main__.py")
     buckets = Buckets(home)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(home / "image"))
-        running = Running(home / "vertex", "--storage-endpoint", buckets.url)
+    options = ("--storage-endpoint", buckets.url)
+    running = Running(home / "vertex", *options, env=tiny_image(home))
     platform = VertexPlatform(project="local", endpoint=running.url)
 
     def finish(operation: Operation) -> Operation:

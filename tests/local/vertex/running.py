@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,11 +29,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def tiny_image(home: Path) -> dict[str, str]:
+    """An environment in which our image's entry point is the tiny container."""
+    package = home / "image" / "weightdrop_serving"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    shutil.copy(CONTAINER, package / "__main__.py")
+    return {"PYTHONPATH": str(home / "image")}
+
+
 class Running:
     """A stand-in process and a client for it."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(
+        self, home: Path, *options: str, env: dict[str, str] | None = None
+    ) -> None:
         self.home = home
+        self.env = {**os.environ, **(env or {})}
         self.port = free_port()
         self.options = options
         self.url = f"http://127.0.0.1:{self.port}"
@@ -43,7 +57,7 @@ class Running:
         command = [sys.executable, "-m", "weightdrop.local.vertex"]
         command += ["--home", str(self.home), "--port", str(self.port)]
         command += ["--probe-seconds", "0.05", *self.options]
-        self.process = subprocess.Popen(command)
+        self.process = subprocess.Popen(command, env=self.env)
         until(self.answers)
         return self.process
 

@@ -1,0 +1,158 @@
+"""Model Garden's one call: weights in a folder become an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.vertex.buckets import Buckets
+from local.vertex.running import Running, tiny_image
+from weightdrop.local.tiny_model import make_tiny_llama
+
+JSON = dict[str, Any]
+L4 = {
+    "machineType": "g2-standard-12",
+    "acceleratorType": "NVIDIA_L4",
+    "acceleratorCount": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
+    """A bucket with a good folder `tiny` and a bad one `empty`."""
+    home = tmp_path_factory.mktemp("buckets")
+    found = Buckets(home)
+    make_tiny_llama(home / "tiny")
+    found.put_folder(home / "tiny", "tiny")
+    found.put("bad/config.json", b"{}")
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def vertex(
+    buckets: Buckets, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """A stand-in whose image is the tiny container."""
+    home = tmp_path_factory.mktemp("garden")
+    options = ("--storage-endpoint", buckets.url)
+    running = Running(home / "vertex", *options, env=tiny_image(home))
+    yield running
+    running.close()
+
+
+def _deploy(vertex: Running, body: JSON) -> JSON:
+    url = vertex.path(":deploy", "v1beta1")
+    answer = vertex.client.post(url, json=body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def _refused(vertex: Running, body: JSON, version: str = "v1beta1") -> JSON:
+    answer = vertex.client.post(vertex.path(":deploy", version), json=body)
+    assert answer.status_code >= 400, answer.text
+    return dict(answer.json()["error"])
+
+
+def test_a_folder_becomes_an_endpoint(vertex: Running, buckets: Buckets) -> None:
+    """:deploy infers, copies, makes a dedicated endpoint, and it answers."""
+    operation = _deploy(
+        vertex,
+        {
+            "custom_model": {"gcs_uri": "gs://models/tiny"},
+            "destination": vertex.path("")[4:],
+            "model_config": {"model_user_id": "chosen"},
+        },
+    )
+    response = vertex.succeed(operation)
+
+    assert "/locations/us-central1/operations/" in operation["name"]
+    assert operation["metadata"]["modelId"] == "chosen"
+    assert response["@type"].endswith("v1beta1.DeployResponse")
+    endpoint_id = response["endpoint"].rpartition("/")[2]
+    endpoint = vertex.call("GET", f"/endpoints/{endpoint_id}")
+    assert endpoint["dedicatedEndpointEnabled"] is True
+    assert list(endpoint["trafficSplit"].values()) == [100]
+    machine = endpoint["deployedModels"][0]["dedicatedResources"]["machineSpec"]
+    assert machine["acceleratorType"] == "NVIDIA_L4"
+    got = vertex.ask(endpoint_id).json()
+    number = got["env"]["AIP_PROJECT_NUMBER"]
+    managed = "vertex-managed-local"
+    assert got["env"]["AIP_STORAGE_URI"] == f"gs://{managed}/us-central1/chosen/1"
+    assert got["args"][-2:] == ["--served-model-name", "chosen"]
+    assert response["model"] == (
+        f"projects/{number}/locations/us-central1/models/chosen"
+    )
+    copied = {name.rpartition("/")[2] for name in buckets.names(managed, "us-central1")}
+    assert "config.json" in copied
+    assert vertex.call("GET", "/models/chosen")["artifactUri"] == "gs://models/tiny"
+
+
+def test_the_three_machine_fields_go_together(vertex: Running) -> None:
+    """One or two of machine type, accelerator type and count are refused."""
+    for spec in ({"machineType": "g2-standard-12"}, {**L4, "acceleratorCount": 0}):
+        error = _refused(
+            vertex,
+            {
+                "customModel": {"gcsUri": "gs://models/tiny"},
+                "deployConfig": {"dedicatedResources": {"machineSpec": spec}},
+            },
+        )
+
+        assert error["status"] == "INVALID_ARGUMENT"
+        assert "given together" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({**L4, "acceleratorCount": 2}, "does not take 2"),
+        ({**L4, "machineType": "g9-standard-1"}, "is not supported"),
+        ({**L4, "acceleratorType": "NVIDIA_H100_80GB"}, "does not take"),
+    ],
+)
+def test_machines_are_checked(vertex: Running, spec: JSON, words: str) -> None:
+    """Machine types that nobody sells, or with other accelerators, are refused."""
+    config = {"dedicatedResources": {"machineSpec": spec, "minReplicaCount": 1}}
+    body = {"customModel": {"gcsUri": "gs://models/tiny"}, "deployConfig": config}
+
+    assert words in _refused(vertex, body)["message"]
+
+
+def test_a_folder_that_holds_no_model_fails_with_the_reasons(vertex: Running) -> None:
+    """What validation finds is the operation's error; nothing is left."""
+    body = {
+        "customModel": {"gcsUri": "gs://models/bad"},
+        "modelConfig": {"modelUserId": "bad"},
+    }
+
+    done = vertex.finish(_deploy(vertex, body))
+
+    assert done["error"]["code"] == 3
+    assert "config.json" in done["error"]["message"]
+    assert vertex.refused("GET", "/models/bad")["status"] == "NOT_FOUND"
+
+
+def test_v1_has_no_custom_model(vertex: Running) -> None:
+    """Custom weights are v1beta1 only: v1 does not know the field."""
+    error = _refused(vertex, {"customModel": {"gcsUri": "gs://b/x"}}, "v1")
+
+    assert 'Unknown name "customModel"' in error["message"]
+
+
+def test_recommendations_name_machine_and_container(vertex: Running) -> None:
+    """:recommendSpec gives what :deploy would choose, and the quota's state."""
+    body = {"gcsUri": "gs://models/tiny", "checkUserQuota": True}
+    url = vertex.path(":recommendSpec", "v1beta1")
+
+    found = vertex.client.post(url, json=body).json()
+    bad = vertex.client.post(url, json={"gcsUri": "gs://models/bad"}).json()
+
+    (one,) = found["recommendations"]
+    assert one["region"] == "us-central1"
+    assert one["spec"]["machineSpec"]["acceleratorType"] == "NVIDIA_L4"
+    assert one["spec"]["containerSpec"]["args"]
+    assert one["userQuotaState"] == "QUOTA_STATE_USER_HAS_QUOTA"
+    assert bad["error"]["status"] == "INVALID_ARGUMENT"
