@@ -109,6 +109,7 @@ class Made:
 
 
 def resources(module: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Address and values of every resource in a module and those below it."""
     for one in module.get("resources", ()):
         if one["mode"] == "managed":
             yield one["address"], one["values"]
@@ -139,7 +140,9 @@ def copied(target: Path) -> Path:
         ROOT / "terraform", folder, ignore=shutil.ignore_patterns(".terraform*")
     )
     functions_zip.write(target / "build" / "functions.zip")
-    (folder / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+    (folder / "backend_override.tf").write_text(
+        'terraform {\n  backend "local" {}\n}\n'
+    )
     for name, variables in (("minimal", MINIMAL), ("full", FULL)):
         (folder / f"{name}.tfvars.json").write_text(json.dumps(variables))
     return folder

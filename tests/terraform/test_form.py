@@ -29,7 +29,9 @@ def declared(kind: str, folder: Path) -> list[str]:
 
 def blocks(kind: str, text: str) -> dict[str, str]:
     """The top-level blocks of one kind by name."""
-    found = re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL
+    )
     return dict(found)
 
 
@@ -43,7 +45,7 @@ def test_every_file_is_formatted(program: str) -> None:
         check=False,
     )
 
-    assert (0, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_it_is_valid_by_googles_schema(terraform: Terraform) -> None:
@@ -75,7 +77,9 @@ def test_the_real_provider_agrees_where_it_is_installed(
     program: str, tmp_path: Path
 ) -> None:
     """Google's own provider validates and mocks the same files."""
-    plugins = next((one for one in PLUGINS if any(one.glob("*/hashicorp/google"))), None)
+    plugins = next(
+        (one for one in PLUGINS if any(one.glob("*/hashicorp/google"))), None
+    )
     if plugins is None:
         pytest.skip(
             "Google's provider is not installed (TF_PLUGIN_CACHE_DIR names no folder "
@@ -98,15 +102,17 @@ def test_variables_and_outputs_are_sorted_and_described(folder: str, kind: str) 
 
     assert names
     assert sorted(names) == names
-    assert [] == [name for name in names if "  description = " not in bodies[name]]
+    assert [name for name in names if "  description = " not in bodies[name]] == []
 
 
 def test_two_variables_are_required() -> None:
     """A project and a region are all that an apply needs."""
     bodies = blocks("variable", (TERRAFORM / "variables.tf").read_text())
-    required = [name for name, body in bodies.items() if "\n  default " not in f"\n{body}"]
+    required = [
+        name for name, body in bodies.items() if "\n  default " not in f"\n{body}"
+    ]
 
-    assert ["project", "region"] == required
+    assert required == ["project", "region"]
 
 
 def test_every_variable_is_typed() -> None:
@@ -129,12 +135,12 @@ def test_google_is_the_only_provider() -> None:
 def test_no_lock_file_is_kept() -> None:
     """A lock file would tie the repository to one registry."""
     kept = subprocess.run(
-        ["git", "ls-files", "*.terraform.lock.hcl", "*.tfstate*"],  # noqa: S607
+        ["git", "ls-files", "*.terraform.lock.hcl", "*.tfstate*"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     ).stdout
 
-    assert "" == kept
+    assert kept == ""
     assert ".terraform.lock.hcl" in (ROOT / ".gitignore").read_text().splitlines()
