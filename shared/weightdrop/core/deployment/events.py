@@ -30,6 +30,8 @@ _WORDS: dict[Phase, str] = {
     Phase.RETIRED: "retired",
 }
 
+_REASONED = frozenset({Phase.REJECTED, Phase.FAILED, Phase.SUPERSEDED, Phase.RETIRED})
+
 EVENT_TYPES = tuple(dict.fromkeys(TYPE.format(word) for word in _WORDS.values()))
 
 
@@ -79,7 +81,7 @@ def event_data(deployment: Deployment, revision: Revision) -> dict[str, object]:
         data["model"] = model_view(revision.model)
     if revision.phase.in_flight:
         data["stage"] = revision.stage
-    if revision.reason:
+    if revision.reason and revision.phase in _REASONED:
         data["reason"] = revision.reason.value
         data["message"] = revision.message
     if revision.phase is Phase.FAILED:
