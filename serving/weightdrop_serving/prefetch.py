@@ -58,6 +58,12 @@ class _Open:
     left: int
     sums: dict[int, tuple[int, int]] = field(default_factory=dict)
 
+    def close(self) -> None:
+        """Close the descriptor, once."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
 
 class Prefetch:
     """One copy of some files of a bucket into a folder.
@@ -83,7 +89,10 @@ class Prefetch:
 
     def listing(self) -> list[Source]:
         """The bucket's files, asked for as often as a range would be."""
-        return self._again(self._bucket.files, f"the listing of {self._bucket.uri}")
+        try:
+            return self._again(self._bucket.files, f"the listing of {self._bucket.uri}")
+        finally:
+            self._bucket.release()
 
     def copy(self, files: Sequence[Source]) -> None:
         """Copy `files` and return when all are complete and checked.
@@ -96,16 +105,26 @@ class Prefetch:
         with self._lock:
             self.progress.files += len(files)
             self.progress.size += sum(file.size for file in files)
+        opened = [self._open(file) for file in files]
+        try:
+            self._run(opened)
+        finally:
+            for one in opened:
+                one.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self, files: Sequence[_Open]) -> None:
         ranges: queue.SimpleQueue[tuple[_Open, int, int]] = queue.SimpleQueue()
         count = 0
-        for file in files:
-            opened = self._open(file)
-            starts = range(0, file.size, _RANGE)
+        for opened in files:
+            size = opened.source.size
+            starts = range(0, size, _RANGE)
             opened.left = len(starts)
             if not starts:
                 self._finish(opened)
             for start in starts:
-                ranges.put((opened, start, min(start + _RANGE, file.size)))
+                ranges.put((opened, start, min(start + _RANGE, size)))
                 count += 1
         threads = [
             threading.Thread(target=self._work, args=(ranges,), daemon=True)
@@ -115,8 +134,6 @@ class Prefetch:
             thread.start()
         for thread in threads:
             thread.join()
-        if self._failure is not None:
-            raise self._failure
 
     def _reserve(self, files: Sequence[Source]) -> None:
         wanted = sum(file.size for file in files) + _SPARE_DISK
@@ -141,6 +158,12 @@ class Prefetch:
         return _Open(source=file, descriptor=descriptor, left=0)
 
     def _work(self, ranges: queue.SimpleQueue[tuple[_Open, int, int]]) -> None:
+        try:
+            self._work_through(ranges)
+        finally:
+            self._bucket.release()
+
+    def _work_through(self, ranges: queue.SimpleQueue[tuple[_Open, int, int]]) -> None:
         while not self._stop.is_set():
             try:
                 opened, start, stop = ranges.get_nowait()
@@ -185,7 +208,7 @@ class Prefetch:
 
     def _finish(self, opened: _Open) -> None:
         source = opened.source
-        os.close(opened.descriptor)
+        opened.close()
         got = crc.encoded(crc.joined(part for _, part in sorted(opened.sums.items())))
         if source.crc32c and got != source.crc32c:
             raise ServingError(

@@ -150,7 +150,7 @@ class Bucket:
             body = response.read(_LARGEST_LISTING)
             document = json.loads(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._forget()
+            self.release()
             raise TransferError(f"the listing of {self.uri} broke off") from error
         return document if isinstance(document, dict) else {}
 
@@ -188,7 +188,7 @@ class Bucket:
             raise TransferError(f"{file.path}: {error!r}") from error
         finally:
             if left or not response.isclosed():
-                self._forget()
+                self.release()
 
     def _get(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         if self._token is not None:
@@ -198,12 +198,12 @@ class Bucket:
             connection.request("GET", self._base + path, headers=headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            self._forget()
+            self.release()
             raise TransferError(f"{self.uri}: {error!r}") from error
         if response.status in (200, 206):
             return response
         detail = response.read(500).decode("utf-8", "replace")
-        self._forget()
+        self.release()
         self._refuse(response.status, path, detail)
         raise TransferError(f"{self.uri}: HTTP {response.status}: {detail}")
 
@@ -237,7 +237,8 @@ class Bucket:
             self._local.connection = connection
         return connection
 
-    def _forget(self) -> None:
+    def release(self) -> None:
+        """Close the connection of the calling thread."""
         connection = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:

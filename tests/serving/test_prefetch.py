@@ -1,0 +1,189 @@
+"""Copying weights: whole, checked, and through whatever the network does."""
+
+from __future__ import annotations
+
+import os
+import threading
+import tracemalloc
+from pathlib import Path
+
+import google_crc32c
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from servingbench.emulator import Conditions, Emulator, emulator
+
+from weightdrop.local.tiny_model import make_tiny_llama
+from weightdrop_serving import crc, prefetch
+from weightdrop_serving.failures import Exit, ServingError
+from weightdrop_serving.model import EXPECTED, BucketModel
+from weightdrop_serving.prefetch import Prefetch
+from weightdrop_serving.storage import Bucket
+
+
+@pytest.fixture(autouse=True)
+def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "_RANGE", 100_000)
+    monkeypatch.setattr(prefetch, "_FIRST_WAIT", 0.001)
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """A bucket's folder with a model below `m`."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    return tmp_path / "bucket"
+
+
+def _fetch(service: Emulator, folder: Path) -> BucketModel:
+    folder.mkdir()
+    model = BucketModel(Bucket("gs://bench/m", service.url), folder, streams=8)
+    model.fetch_small()
+    model.fetch_weights()
+    return model
+
+
+def _same(drop: Path, folder: Path) -> bool:
+    names = {path.name for path in (drop / "m").iterdir()}
+    got = {path.name for path in folder.iterdir()} - {EXPECTED}
+    return names == got and all(
+        (drop / "m" / name).read_bytes() == (folder / name).read_bytes()
+        for name in names
+    )
+
+
+def test_everything_arrives_as_it_was(drop: Path, tmp_path: Path) -> None:
+    """All files, in many ranges, byte for byte."""
+    with emulator(drop) as service:
+        _fetch(service, tmp_path / "out")
+    assert _same(drop, tmp_path / "out")
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "cut"])
+def test_faults_that_pass_are_waited_out(
+    drop: Path, tmp_path: Path, fault: int | str
+) -> None:
+    """Every range fails twice and arrives in the end, counted once."""
+    seen: dict[tuple[str, int], int] = {}
+    lock = threading.Lock()
+
+    def twice(name: str, start: int) -> int | str | None:
+        with lock:
+            seen[name, start] = seen.get((name, start), 0) + 1
+            return fault if seen[name, start] <= 2 else None
+
+    with emulator(drop, Conditions(fault=twice)) as service:
+        model = _fetch(service, tmp_path / "out")
+    assert _same(drop, tmp_path / "out")
+    progress = model._copy.progress
+    assert progress.size_done == progress.size
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "word"),
+    [
+        (500, Exit.STORAGE_UNREACHABLE, "after 7 tries"),
+        (403, Exit.STORAGE_DENIED, "objectViewer"),
+        (404, Exit.WEIGHTS_MISSING, "deleted or replaced"),
+        ("corrupt", Exit.WEIGHTS_UNUSABLE, "crc32c"),
+    ],
+)
+def test_faults_that_stay_end_the_copy(
+    drop: Path, tmp_path: Path, fault: int | str, status: Exit, word: str
+) -> None:
+    """The error has its status and says what to do; no file looks complete."""
+
+    def third(name: str, start: int) -> int | str | None:
+        return fault if "00003" in name and start == 100_000 else None
+
+    with (
+        emulator(drop, Conditions(fault=third)) as service,
+        pytest.raises(ServingError, match=word) as caught,
+    ):
+        _fetch(service, tmp_path / "out")
+    assert caught.value.status is status
+    assert not (tmp_path / "out" / "model-00003-of-00004.safetensors").exists()
+
+
+def test_a_replaced_file_is_noticed(drop: Path, tmp_path: Path) -> None:
+    """Weights that change while they are read are not mixed with the old ones."""
+    victim = drop / "m" / "model-00002-of-00004.safetensors"
+
+    def replaced(name: str, _start: int) -> None:
+        if name.endswith("00001-of-00004.safetensors") and victim.stat().st_mtime > 1:
+            os.utime(victim, (1, 1))
+
+    with (
+        emulator(drop, Conditions(fault=replaced)) as service,
+        pytest.raises(ServingError, match="deleted or replaced"),
+    ):
+        _fetch(service, tmp_path / "out")
+
+
+def test_a_full_disk_is_said_before_anything_is_read(
+    drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the folder and the setting."""
+    usage = type("usage", (), {"free": 1000})
+    monkeypatch.setattr(prefetch.shutil, "disk_usage", lambda _: usage)
+    with (
+        emulator(drop) as service,
+        pytest.raises(ServingError, match="WEIGHTDROP_SERVING_SCRATCH") as caught,
+    ):
+        _fetch(service, tmp_path / "out")
+    assert caught.value.status is Exit.DISK_FULL
+    assert service.served == 0
+
+
+def test_nothing_at_the_address(drop: Path, tmp_path: Path) -> None:
+    """A prefix without objects is said to be empty, by name."""
+    (tmp_path / "out").mkdir()
+    with emulator(drop) as service:
+        bucket = Bucket("gs://bench/other", service.url)
+        model = BucketModel(bucket, tmp_path / "out", streams=2)
+        with pytest.raises(ServingError, match="gs://bench/other") as caught:
+            model.fetch_small()
+    assert caught.value.status is Exit.WEIGHTS_MISSING
+
+
+def test_a_copy_can_be_stopped(drop: Path, tmp_path: Path) -> None:
+    """A cancelled copy ends although the service never answers well."""
+    (tmp_path / "out").mkdir()
+    asked = threading.Event()
+
+    def never(_name: str, _start: int) -> int:
+        asked.set()
+        return 500
+
+    with emulator(drop, Conditions(fault=never)) as service:
+        copy = Prefetch(
+            Bucket("gs://bench/m", service.url), tmp_path / "out", streams=4
+        )
+        files = copy.listing()
+        threading.Thread(target=lambda: asked.wait() and copy.cancel()).start()
+        with pytest.raises(ServingError) as caught:
+            copy.copy(files)
+    assert caught.value.status is Exit.STOPPED
+
+
+def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
+    """64 MB in 4 streams need a few blocks of 1 MiB, not the file."""
+    (tmp_path / "bucket" / "m").mkdir(parents=True)
+    (tmp_path / "bucket" / "m" / "model.safetensors").write_bytes(bytes(64 << 20))
+    (tmp_path / "out").mkdir()
+    with emulator(tmp_path / "bucket") as service:
+        copy = Prefetch(
+            Bucket("gs://bench/m", service.url), tmp_path / "out", streams=4
+        )
+        files = copy.listing()
+        tracemalloc.start()
+        copy.copy(files)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 24 << 20
+
+
+@given(st.lists(st.binary(max_size=300), max_size=12))
+def test_checksums_of_parts_make_that_of_the_whole(parts: list[bytes]) -> None:
+    """For any split, the joined checksum is the library's of the whole."""
+    sums = [(google_crc32c.value(part), len(part)) for part in parts]
+    assert crc.joined(sums) == google_crc32c.value(b"".join(parts))

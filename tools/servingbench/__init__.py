@@ -1,0 +1,1 @@
+"""Measurements of the serving container, and what they need."""
