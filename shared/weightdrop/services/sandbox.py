@@ -35,6 +35,14 @@ _CONVERSATIONS: tuple[list[dict[str, Any]], ...] = (
 )
 
 
+_TOKENS = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+}
+
+
 class RefusedError(jinja2.TemplateError):
     """The template itself refused the conversation (raise_exception)."""
 
@@ -129,10 +137,7 @@ def _prompt(template: jinja2.Template, messages: list[dict[str, Any]]) -> str:
         tools=None,
         documents=None,
         add_generation_prompt=True,
-        bos_token="<s>",
-        eos_token="</s>",  # noqa: S106  # a token of text
-        pad_token="<pad>",  # noqa: S106
-        unk_token="<unk>",  # noqa: S106
+        **_TOKENS,
     ):
         length += len(part)
         if length > OUTPUT_CHARACTERS:
@@ -145,29 +150,31 @@ def examine(text: str) -> dict[str, str]:
     """What comes of one template."""
     made = environment()
     try:
-        tree = made.parse(text)
-    except jinja2.TemplateSyntaxError as error:
-        return _fault("syntax", f"line {error.lineno}: {error.message}")
-    except RecursionError:
-        return _fault("syntax", "it is nested too deep")
-    if reason := _unsafe(tree):
-        return _fault("unsafe", reason)
-    try:
+        if reason := _unsafe(made.parse(text)):
+            return _fault("unsafe", reason)
         template = made.from_string(text)
         prompts = [_prompt(template, messages) for messages in _CONVERSATIONS]
-    except RefusedError as error:
-        return _fault("refused", f"it says: {error}")
-    except SecurityError as error:
-        return _fault("unsafe", str(error))
-    except TooLongError:
-        return _fault("output", f"it writes more than {OUTPUT_CHARACTERS} characters")
-    except OverflowError as error:
-        return _fault("unsafe", str(error))
-    except MemoryError:
-        return _fault("memory", "it takes too much memory")
     except Exception as error:  # noqa: BLE001  # whatever a stranger's program raises
-        return _fault("error", f"{type(error).__name__}: {error}")
+        return _explained(error)
     return {"fault": "", "message": "", "prompt": prompts[0][:PROMPT_CHARACTERS]}
+
+
+_EXPLANATIONS: tuple[tuple[type[Exception], str, str], ...] = (
+    (RefusedError, "refused", "it says: {}"),
+    (SecurityError, "unsafe", "{}"),
+    (OverflowError, "unsafe", "{}"),
+    (TooLongError, "output", f"it writes more than {OUTPUT_CHARACTERS} characters"),
+    (MemoryError, "memory", "it takes too much memory"),
+)
+
+
+def _explained(error: Exception) -> dict[str, str]:
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return _fault("syntax", f"line {error.lineno}: {error.message}")
+    for kind, fault, message in _EXPLANATIONS:
+        if isinstance(error, kind):
+            return _fault(fault, message.format(error))
+    return _fault("error", f"{type(error).__name__}: {error}")
 
 
 def _fault(kind: str, message: str) -> dict[str, str]:

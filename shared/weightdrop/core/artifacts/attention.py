@@ -13,6 +13,7 @@ LLAMA4_GLOBAL_EVERY = 4
 """Llama4TextConfig: every fourth layer has no rotary embedding and sees all."""
 GEMMA3_FULL_EVERY = 6
 """Gemma3TextConfig.sliding_window_pattern."""
+_ALWAYS_WINDOWED = ("Mistral", "Mixtral", "Phi3")
 STATE_BYTES = 4
 """Linear attention keeps its recurrent state in float32."""
 CONV_BYTES = 2
@@ -35,38 +36,32 @@ def _split(config: ModelConfig) -> tuple[int, int, int]:
     given = _from_layer_types(config)
     if given:
         return given
-    layers = config.layers
-    family = config.architecture
-    if family == "Gemma2ForCausalLM":
-        return layers // 2, layers - layers // 2, 0
-    if family.startswith("Gemma3For"):
-        every = config.number("sliding_window_pattern") or GEMMA3_FULL_EVERY
-        return layers // every, layers - layers // every, 0
-    if family.startswith("Llama4For"):
-        return _llama4(config)
+    layers, family = config.layers, config.architecture
     if config.number("full_attention_interval"):
         full = layers // config.number("full_attention_interval")
         return full, 0, layers - full
-    if family == "GptOssForCausalLM":
-        return layers // 2, layers - layers // 2, 0
-    if config.number("sliding_window") and config.flag(
-        "use_sliding_window", default=family.startswith(("Mistral", "Mixtral", "Phi3"))
+    full = layers
+    if family in ("Gemma2ForCausalLM", "GptOssForCausalLM"):
+        full = layers // 2
+    elif family.startswith("Gemma3For"):
+        full = layers // (config.number("sliding_window_pattern") or GEMMA3_FULL_EVERY)
+    elif family.startswith("Llama4For"):
+        full = _llama4(config)
+    elif config.number("sliding_window") and config.flag(
+        "use_sliding_window", default=family.startswith(_ALWAYS_WINDOWED)
     ):
-        full = config.number("max_window_layers") if family.startswith("Qwen") else 0
-        full = min(full, layers)
-        return full, layers - full, 0
-    return layers, 0, 0
-
-
-def _llama4(config: ModelConfig) -> tuple[int, int, int]:
-    layers = config.layers
-    given = config.text.get("no_rope_layers")
-    if isinstance(given, list) and len(given) == layers:
-        full = sum(1 for rotary in given if not rotary)
-    else:
-        every = config.number("no_rope_layer_interval") or LLAMA4_GLOBAL_EVERY
-        full = layers // every
+        first = config.number("max_window_layers") if family.startswith("Qwen") else 0
+        full = min(first, layers)
     return full, layers - full, 0
+
+
+def _llama4(config: ModelConfig) -> int:
+    """Layers without rotary embedding, which see everything."""
+    given = config.text.get("no_rope_layers")
+    if isinstance(given, list) and len(given) == config.layers:
+        return sum(1 for rotary in given if not rotary)
+    every = config.number("no_rope_layer_interval") or LLAMA4_GLOBAL_EVERY
+    return config.layers // every
 
 
 def _linear_state(config: ModelConfig) -> int:

@@ -211,11 +211,7 @@ def _scaled(shapes: Shapes) -> Shapes:
     """The same with a scale for each square of each linear layer."""
     scales: Shapes = {}
     for name, shape in shapes.items():
-        if (
-            name.endswith("_proj.weight")
-            or name.endswith("_mqa.weight")
-            or (name.endswith(("_a_proj.weight", "_b_proj.weight")))
-        ):
+        if name.endswith(("_proj.weight", "_mqa.weight")):
             rows, columns = shape
             scales[f"{name}_scale_inv"] = (
                 -(-rows // FP8_BLOCK),

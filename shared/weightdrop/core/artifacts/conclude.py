@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightdrop.core.artifacts import codes, quantization, tensors, tokenizer
+from weightdrop.core.artifacts import model_codes, quantization, tensors, tokenizer
 from weightdrop.core.artifacts.config import ModelConfig
 from weightdrop.core.artifacts.facts import (
     computing_dtype,
@@ -114,7 +114,9 @@ def _architecture(config: ModelConfig) -> list[Finding]:
         else "is not in the engine's registry"
     )
     return [
-        codes.ARCHITECTURE_UNSUPPORTED.found(f"{name[:100]} {why}.", file="config.json")
+        model_codes.ARCHITECTURE_UNSUPPORTED.found(
+            f"{name[:100]} {why}.", file="config.json"
+        )
     ]
 
 
@@ -142,7 +144,7 @@ def _processor(config: ModelConfig, layout: Layout) -> list[Finding]:
     if not config.multimodal or any(layout.has(path) for path in _PROCESSORS):
         return []
     return [
-        codes.PROCESSOR_MISSING.found(
+        model_codes.PROCESSOR_MISSING.found(
             f"{config.architecture} reads images, but there is no "
             "preprocessor_config.json."
         )
@@ -153,7 +155,11 @@ def _catalogue(config: ModelConfig, match: Match, policy: Policy) -> list[Findin
     if not config.architecture or not serves(config.architecture):
         return []
     if not match.name:
-        code = codes.MODEL_UNLISTED if policy.strict else codes.ARCHITECTURE_UNLISTED
+        code = (
+            model_codes.MODEL_UNLISTED
+            if policy.strict
+            else model_codes.ARCHITECTURE_UNLISTED
+        )
         return [
             code.found(
                 f"{config.architecture} with these dimensions is none of the listed "
@@ -164,7 +170,7 @@ def _catalogue(config: ModelConfig, match: Match, policy: Policy) -> list[Findin
     if not match.alike:
         return []
     return [
-        codes.BASE_MODEL_ALIKE.found(
+        model_codes.BASE_MODEL_ALIKE.found(
             f"Named {match.name}; the dimensions are also those of "
             f"{' and '.join(match.alike)}.",
             file="config.json",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import model_codes
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import shown
 
@@ -211,7 +211,7 @@ def _dimension_findings(text: dict[str, Any], *, lenient: bool) -> list[Finding]
         least = 0 if name in _MAY_BE_ZERO else 1
         if type(value) is not int or not least <= value <= limit:
             findings.append(
-                codes.CONFIG_INVALID.found(
+                model_codes.CONFIG_INVALID.found(
                     f"{name} is {shown(repr(value), 40)}, not a whole number from "
                     f"{least} to {limit}.",
                     file="config.json",
@@ -238,7 +238,7 @@ def _agreement_findings(config: ModelConfig) -> list[Finding]:
             f"the {config.experts} experts there are"
         )
     return [
-        codes.DIMENSIONS_DISAGREE.found(f"{detail}.", file="config.json")
+        model_codes.DIMENSIONS_DISAGREE.found(f"{detail}.", file="config.json")
         for detail in findings
     ]
 
@@ -246,7 +246,7 @@ def _agreement_findings(config: ModelConfig) -> list[Finding]:
 def _architecture(raw: dict[str, Any]) -> tuple[str, list[Finding]]:
     given = raw.get("architectures")
     if given is None or given == []:
-        found = codes.ARCHITECTURE_MISSING.found(
+        found = model_codes.ARCHITECTURE_MISSING.found(
             "config.json has no architectures.", file="config.json"
         )
         return "", [found]
@@ -256,7 +256,7 @@ def _architecture(raw: dict[str, Any]) -> tuple[str, list[Finding]]:
         or not isinstance(given[0], str)
         or not given[0].isidentifier()
     ):
-        found = codes.ARCHITECTURE_MISSING.found(
+        found = model_codes.ARCHITECTURE_MISSING.found(
             f"architectures is {shown(repr(given))}, not a list of one class name.",
             file="config.json",
         )
@@ -297,7 +297,7 @@ def read_config(raw: dict[str, Any], *, lenient: bool = False) -> ModelConfig:
     absent = [name for name in _NEEDED if not config.number(name)]
     if absent and architecture and not dimension_findings and not lenient:
         findings.append(
-            codes.CONFIG_INVALID.found(
+            model_codes.CONFIG_INVALID.found(
                 f"config.json does not give {listed_names(absent)}.",
                 file="config.json",
             )

@@ -2,7 +2,7 @@
 
 An allow-list: whatever it does not name is refused, because most arguments of
 an engine open files, load code or listen somewhere. Names and values are those
-of vLLM 0.32. Model, name, port and parallelism are the planner's to set.
+of vLLM 0.32. Model, name and port are the server's to set.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+MAX_DIGITS = 12
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -26,12 +27,8 @@ def _between(low: float, high: float) -> Callable[[str], bool]:
 
 def _count(high: int) -> Callable[[str], bool]:
     def check(text: str) -> bool:
-        return (
-            text.isascii()
-            and text.isdigit()
-            and len(text) < 12
-            and (1 <= int(text) <= high)
-        )
+        digits = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+        return digits and 1 <= int(text) <= high
 
     return check
 
@@ -71,6 +68,7 @@ VALUES: dict[str, Callable[[str], bool]] = {
     "--reasoning-parser": _word,
     "--generation-config": _any_of("auto", "vllm"),
     "--limit-mm-per-prompt": _per_prompt,
+    "--tensor-parallel-size": _any_of("1", "2", "4", "8", "16"),
     "--optimization-level": _any_of("0", "1", "2", "3"),
     "--shutdown-timeout": _between(0, 3600),
     "--uvicorn-log-level": _any_of("debug", "info", "warning", "error", "critical"),

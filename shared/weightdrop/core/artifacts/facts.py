@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import model_codes
 from weightdrop.core.artifacts.attention import (
     attention_of,
     image_values_per_token,
@@ -46,7 +46,7 @@ def declared_dtype(config: ModelConfig) -> tuple[str, list[Finding]]:
             name = str(value).removeprefix("torch.")
             if name in DTYPES:
                 return DTYPES[name], []
-            found = codes.DTYPE_UNKNOWN.found(
+            found = model_codes.DTYPE_UNKNOWN.found(
                 f"{key} is {shown(repr(value), 40)}.", file="config.json"
             )
             return "", [found]
@@ -70,14 +70,14 @@ def computing_dtype(
     findings = []
     if complete and declared and actual and declared != actual:
         findings.append(
-            codes.DTYPE_DIFFERS.found(
+            model_codes.DTYPE_DIFFERS.found(
                 f"config.json says {declared}, but the weights are {actual}.",
                 file="config.json",
             )
         )
     if actual == "float32":
         findings.append(
-            codes.FLOAT32_WEIGHTS.found(
+            model_codes.FLOAT32_WEIGHTS.found(
                 "The weights are stored in float32, twice the size they are served in."
             )
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import model_codes
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import shown
 
@@ -68,25 +68,29 @@ def _one(path: str, key: str, value: Any, file: str) -> Finding | None:
     where = shown(path)
     if key == "trust_remote_code" and value not in (False, None):
         # CVE-2026-5241: read from the document instead of from the caller.
-        code = codes.REMOTE_CODE_IGNORED if file in _INERT else codes.REMOTE_CODE
+        code = (
+            model_codes.REMOTE_CODE_IGNORED
+            if file in _INERT
+            else model_codes.REMOTE_CODE
+        )
         return code.found(
             f"{file} sets {where}: the model asks for its own code to be run.",
             file=file,
         )
     if key in _IMPLEMENTATIONS and not _harmless(value):
-        return codes.KERNEL_HOOK.found(
+        return model_codes.KERNEL_HOOK.found(
             f"{file} sets {where} to {shown(repr(value), 60)}, which names an "
             "implementation to be loaded.",
             file=file,
         )
     if key == "_name_or_path" and isinstance(value, str) and "://" in value:
-        return codes.URL_IN_CONFIG.found(
+        return model_codes.URL_IN_CONFIG.found(
             f"{file} names the address {shown(value, 60)} in {where}.", file=file
         )
     if key in _ACTIVATION_KEYS and isinstance(value, str | list | dict):
         known = isinstance(value, str) and value.lower() in ACTIVATIONS
         if not known:
-            return codes.ACTIVATION_UNKNOWN.found(
+            return model_codes.ACTIVATION_UNKNOWN.found(
                 f"{where} is {shown(repr(value), 60)}.", file=file
             )
     return None
@@ -104,7 +108,9 @@ def findings(document: dict[str, Any], file: str, *, built_in: bool) -> list[Fin
     found: list[Finding] = []
     for path, key, value in _members(document):
         if key == "auto_map" and value:
-            code = codes.REMOTE_CODE_IGNORED if built_in else codes.REMOTE_CODE
+            code = (
+                model_codes.REMOTE_CODE_IGNORED if built_in else model_codes.REMOTE_CODE
+            )
             found.append(
                 code.found(f"{file} has {shown(path)}, which names code.", file=file)
             )

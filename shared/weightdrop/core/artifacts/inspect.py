@@ -6,7 +6,8 @@ A generator: it yields batches of requests and is sent their answers, see
 
 from __future__ import annotations
 
-from weightdrop.core.artifacts import codes, hazards, templates, tokenizer
+from weightdrop.core.artifacts import codes, hazards, model_codes, templates, tokenizer
+from weightdrop.core.artifacts.code import ALL_CODES
 from weightdrop.core.artifacts.conclude import Conclusion, Evidence, conclude
 from weightdrop.core.artifacts.config import ModelConfig, read_config
 from weightdrop.core.artifacts.exchange import Inspection, RenderTemplates
@@ -68,7 +69,9 @@ def inspect(artifacts: ArtifactSet, policy: Policy) -> Inspection:
         seen = Evidence(layout, first.documents, weights, shards, hints)
         conclusion = conclude(config, seen, policy)
         if not found and not tokens.missing:
-            findings.append(codes.TEMPLATE_MISSING.found("There is no chat template."))
+            findings.append(
+                model_codes.TEMPLATE_MISSING.found("There is no chat template.")
+            )
     served = _served(layout, weights, tokens.files)
     findings += [*conclusion.findings, *_ignored(layout, weights)]
     missing = () if layout.has(CONFIG_NAME) else (CONFIG_NAME,)
@@ -175,7 +178,7 @@ def _last(kept: list[Finding], like: Finding) -> Finding:
 
 
 def _with_rest(finding: Finding, rest: int) -> Finding:
-    code = codes.ALL_CODES[finding.code]
+    code = ALL_CODES[finding.code]
     return code.found(
         f"{finding.detail} There are {rest} more of this kind.",
         file=finding.file,

@@ -40,16 +40,33 @@ DOCUMENTS = (
 )
 """Small JSON files that we or the engine parse."""
 
-_TRAINING = re.compile(
-    r"(training_args|optimizer|scheduler|scaler|rng_state.*|random_states.*)"
-    r"\.(bin|pt|pth|pkl)"
+_ROLES = (
+    ("gguf", re.compile(r".*\.gguf(\.\w+)?")),
+    ("adapters", re.compile(r"adapter_.*")),
+    (
+        "code",
+        re.compile(r".*\.(py|so|sh|dylib|dll|exe)|requirements\.txt|handler\.py"),
+    ),
+    (
+        "ignored",  # CVE-2026-1839 and its like: state of a training run
+        re.compile(
+            r"(training_args|optimizer|scheduler|scaler|rng_state.*|random_states.*)"
+            r"\.(bin|pt|pth|pkl)"
+        ),
+    ),
+    (
+        "other_weights",
+        re.compile(
+            r"consolidated[.\d_-].*"
+            r"|.*\.(pth|pt|ckpt|h5|msgpack|pkl|pickle|npz|keras|joblib|onnx)"
+        ),
+    ),
+    ("safetensors", re.compile(r".*\.safetensors")),
+    ("bins", re.compile(r".*\.bin")),
 )
-_COPY = re.compile(
-    r"consolidated[.\d_-].*|.*\.gguf(\.\w+)?|.*\.(pth|pt|ckpt|h5|msgpack)"
-)
+"""What a file is by its name, first match first."""
+
 _RENAMED = re.compile(r"(.+?) ?\(\d+\)(\.\w+)")
-_CODE = (".py", ".so", ".sh", ".dylib", ".dll", ".exe")
-_CODE_NAMES = ("requirements.txt", "handler.py")
 _TEMPLATES = "additional_chat_templates/"
 MAX_NAME = 1024
 """Bytes of an object name, as Cloud Storage limits it."""
@@ -149,25 +166,16 @@ def _names(artifacts: ArtifactSet) -> tuple[dict[str, ArtifactFile], list[Findin
 
 
 def _role(path: str) -> str:
+    """The field of Layout a path belongs to; empty for what is read by name."""
     name = path.rsplit("/", 1)[-1]
     if path.startswith(_TEMPLATES):
         return "templates"
-    if name.endswith(".gguf"):
-        return "gguf"
-    if path.startswith("adapter_"):
-        return "adapters"
-    if name.endswith(_CODE) or name in _CODE_NAMES:
-        return "code"
-    if "/" in path:
-        weights = name.endswith((".safetensors", ".bin")) or _COPY.fullmatch(name)
-        return "copies" if weights else "ignored"
-    if _TRAINING.fullmatch(name):
-        return "ignored"
-    if _COPY.fullmatch(name):
-        return "other_weights"
-    if name.endswith(".safetensors"):
-        return "safetensors"
-    return "bins" if name.endswith(".bin") else ""
+    role = next((role for role, form in _ROLES if form.fullmatch(name)), "")
+    if not role:
+        return "ignored" if "/" in path else ""
+    if "/" not in path or role in ("gguf", "code"):
+        return role
+    return "ignored" if role in ("ignored", "adapters") else "copies"
 
 
 def _known(path: str) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from weightdrop.core.artifacts import codes, engine_args
+from weightdrop.core.artifacts import engine_args, model_codes
 from weightdrop.core.artifacts.documents import DocumentError, parse_object
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import shown
@@ -15,6 +15,10 @@ from weightdrop.core.artifacts.objects import OPTIONS_NAME
 from weightdrop.core.artifacts.options import FolderOptions
 
 MAX_REPLICAS = 1000
+MAX_NAME = 128
+"""Characters of a display name, as Vertex AI allows."""
+MAX_WORDS = 64
+MAX_WORD = 256
 MAX_TTL = 10 * 365 * 86400
 """Ten years, in seconds."""
 MAX_LABELS = 32
@@ -27,14 +31,14 @@ _MACHINE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+){1,4}")
 _ACCELERATOR = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 
 
-class _Wrong(ValueError):
+class _WrongError(ValueError):
     """A value cannot be used; the message says what it should be."""
 
 
 def _text(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise _Wrong(what)
+            raise _WrongError(what)
         return value
 
     return convert
@@ -43,17 +47,17 @@ def _text(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
 def _name(value: Any) -> str:
     if (
         not isinstance(value, str)
-        or not 1 <= len(value) <= 128
+        or not 1 <= len(value) <= MAX_NAME
         or (not value.isprintable())
     ):
-        raise _Wrong("a text of 1 to 128 printable characters")
+        raise _WrongError("a text of 1 to 128 printable characters")
     return value
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:
     def convert(value: Any) -> int:
         if type(value) is not int or not low <= value <= high:
-            raise _Wrong(f"a whole number from {low} to {high}")
+            raise _WrongError(f"a whole number from {low} to {high}")
         return value
 
     return convert
@@ -61,24 +65,24 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _Wrong("true or false")
+        raise _WrongError("true or false")
     return value
 
 
 def _price(value: Any) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not math.isfinite(value) or not 0 <= value <= 10**6:
-        raise _Wrong("a price in US dollars that is not negative")
+        raise _WrongError("a price in US dollars that is not negative")
     return float(value)
 
 
 def _words(value: Any) -> tuple[str, ...]:
     if (
         not isinstance(value, list)
-        or len(value) > 64
-        or not all(isinstance(word, str) and len(word) <= 256 for word in value)
+        or len(value) > MAX_WORDS
+        or not all(isinstance(word, str) and len(word) <= MAX_WORD for word in value)
     ):
-        raise _Wrong("a list of at most 64 texts, each one word of the command")
+        raise _WrongError("a list of at most 64 texts, each one word of the command")
     return tuple(value)
 
 
@@ -94,7 +98,7 @@ def _labels(value: Any) -> tuple[tuple[str, str], ...]:
             for key, text in value.items()
         )
     ):
-        raise _Wrong(
+        raise _WrongError(
             f"at most {MAX_LABELS} labels of lower-case letters, digits, - and _, "
             "none beginning with weightdrop"
         )
@@ -142,7 +146,7 @@ def read_options(data: bytes) -> tuple[FolderOptions, list[Finding]]:
     try:
         document = parse_object(data)
     except DocumentError as error:
-        found = codes.OPTIONS_INVALID.found(
+        found = model_codes.OPTIONS_INVALID.found(
             f"{OPTIONS_NAME} cannot be read: {error}.",
             file=OPTIONS_NAME,
             offset=error.offset,
@@ -154,26 +158,26 @@ def read_options(data: bytes) -> tuple[FolderOptions, list[Finding]]:
         reader = _READERS.get(key)
         if reader is None:
             findings.append(
-                codes.OPTIONS_UNKNOWN.found(
+                model_codes.OPTIONS_UNKNOWN.found(
                     f"{shown(key, 60)!r} is no option.", file=OPTIONS_NAME
                 )
             )
             continue
         try:
             given[key] = reader(value)
-        except _Wrong as wrong:
+        except _WrongError as wrong:
             findings.append(
-                codes.OPTIONS_INVALID.found(
+                model_codes.OPTIONS_INVALID.found(
                     f"{key} is {shown(repr(value), 60)}; it must be {wrong}.",
                     file=OPTIONS_NAME,
                 )
             )
     findings += [
-        codes.OPTIONS_CONFLICT.found(f"{text}.", file=OPTIONS_NAME)
+        model_codes.OPTIONS_CONFLICT.found(f"{text}.", file=OPTIONS_NAME)
         for text in _conflicts(given)
     ]
     findings += [
-        codes.ENGINE_ARGUMENT.found(text, file=OPTIONS_NAME)
+        model_codes.ENGINE_ARGUMENT.found(text, file=OPTIONS_NAME)
         for text in engine_args.faults(given.get("vllm_args", ()))
     ]
     if given.get("min_replica_count", 1) > given.get("max_replica_count", 1) and (

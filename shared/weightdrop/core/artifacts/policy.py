@@ -19,7 +19,10 @@ class Policy:
             one in the catalogue has 163.
         max_document_bytes: Size of config.json and its small siblings.
         max_index_bytes: Size of an index. DeepSeek-V3's has 9 MB.
-        max_header_bytes: Size of one safetensors header or one pickle.
+        max_header_bytes: Size of one safetensors header.
+        max_pickle_bytes: Size of the pickle in one PyTorch archive; one of
+            1000 tensors has 150 kB.
+        max_opcodes: Opcodes of all pickles of one artifact set.
         max_headers_bytes: Size of all headers together.
         batch_bytes: Bytes asked for in one batch, unless one request needs
             more; bounds the memory an inspection holds.
@@ -37,6 +40,8 @@ class Policy:
     max_document_bytes: int = MIB
     max_index_bytes: int = 32 * MIB
     max_header_bytes: int = 32 * MIB
+    max_pickle_bytes: int = 4 * MIB
+    max_opcodes: int = 4_000_000
     max_headers_bytes: int = 128 * MIB
     batch_bytes: int = 32 * MIB
     max_tensors: int = 300_000

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import model_codes
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import shown
 from weightdrop.core.artifacts.model import Tensor
@@ -41,7 +41,7 @@ _TRACES = (
         r"\.(weight_scale|weight_scale_2|input_scale|input_global_scale"
         r"|weight_global_scale)$")),
 )  # fmt: skip
-_BLOCK_FP8 = re.compile(r"\.weight_scale_inv$")
+_PACKED_SIGN = "packed"
 _MXFP4 = re.compile(r"\.experts\.(gate_up|down)_proj_(blocks|scales)$")
 
 
@@ -151,30 +151,36 @@ class Stored:
 def stored(tensors: Iterable[Tensor]) -> Stored:
     """How the tensors are stored, from their types and names."""
     sizes: Counter[str] = Counter()
-    packed: Tensor | None = None
-    block_scale: Tensor | None = None
-    mxfp4: Tensor | None = None
+    examples: dict[str, Tensor] = {}
     for tensor in tensors:
         sizes[tensor.dtype] += tensor.nbytes
-        name = tensor.name
-        if name.endswith(("_blocks", "_scales")) and _MXFP4.search(name):
-            mxfp4 = tensor
-        elif name.endswith("_scale_inv") and _BLOCK_FP8.search(name):
-            block_scale = tensor
-        elif tensor.dtype in _PACKED and len(tensor.shape) > 1:
-            packed = packed or tensor
-        elif not name.endswith((".weight", ".bias")):
-            for method, trace in _TRACES:
-                if trace.search(name):
-                    return Stored(method, tensor, _dominant(sizes))
+        if sign := _sign(tensor):
+            examples.setdefault(sign, tensor)
     dtype = _dominant(sizes)
-    if mxfp4 and packed is None:
-        return Stored(MXFP4, mxfp4, dtype)
+    for method, _ in _TRACES:
+        if method in examples:
+            return Stored(method, examples[method], dtype)
+    packed, scale = examples.get(_PACKED_SIGN), examples.get(FP8)
     if packed is None:
-        return Stored(FP8 if block_scale else "", block_scale, dtype)
-    if packed.dtype == "F8_E4M3" and block_scale:
+        form = MXFP4 if MXFP4 in examples else FP8 if scale else ""
+        return Stored(form, examples.get(form), dtype)
+    if packed.dtype == "F8_E4M3" and scale:
         return Stored(FP8, packed, dtype)
     return Stored(f"{packed.dtype} weights", packed, dtype)
+
+
+def _sign(tensor: Tensor) -> str:
+    """What a tensor is a sign of; empty for a plain one."""
+    name = tensor.name
+    if name.endswith(("_blocks", "_scales")) and _MXFP4.search(name):
+        return MXFP4
+    if name.endswith(".weight_scale_inv"):
+        return FP8
+    if not name.endswith((".weight", ".bias")):
+        for method, trace in _TRACES:
+            if trace.search(name):
+                return method
+    return _PACKED_SIGN if tensor.dtype in _PACKED and len(tensor.shape) > 1 else ""
 
 
 def _dominant(sizes: Counter[str]) -> str:
@@ -188,7 +194,7 @@ def declared_findings(said: Declared) -> list[Finding]:
         return []
     file = QUANT_FILE if said.where == QUANT_FILE else "config.json"
     return [
-        codes.QUANTIZED.found(
+        model_codes.QUANTIZED.found(
             f"{said.where} says that the weights are quantised ({said.method}).",
             file=file,
         )
@@ -205,7 +211,7 @@ def stored_findings(said: Declared, seen: Stored, architecture: str) -> list[Fin
     if said.published and seen.method != said.published:
         actual = f"{seen.method} ({name})" if seen.method else f"plain {seen.dtype}"
         return [
-            codes.QUANTIZATION_DISAGREES.found(
+            model_codes.QUANTIZATION_DISAGREES.found(
                 f"{said.where} says {said.method}, but the weights are {actual}.",
                 file="config.json",
             )
@@ -214,7 +220,7 @@ def stored_findings(said: Declared, seen: Stored, architecture: str) -> list[Fin
         return _plain_but_declared(said, seen)
     if seen.method == PUBLISHED.get(architecture) and not said.method:
         return [
-            codes.QUANTIZATION_DISAGREES.found(
+            model_codes.QUANTIZATION_DISAGREES.found(
                 f"The weights are {seen.method} ({name}), but config.json has no "
                 "quantization_config.",
                 file="config.json",
@@ -222,7 +228,7 @@ def stored_findings(said: Declared, seen: Stored, architecture: str) -> list[Fin
             )
         ]
     return [
-        codes.QUANTIZED.found(
+        model_codes.QUANTIZED.found(
             f"The tensors show that the weights are quantised: {seen.method}, as in "
             f"{name} of type {seen.example.dtype if seen.example else ''}.",
             file=file,
@@ -233,7 +239,7 @@ def stored_findings(said: Declared, seen: Stored, architecture: str) -> list[Fin
 def _plain_but_declared(said: Declared, seen: Stored) -> list[Finding]:
     if said.method and not seen.method and seen.dtype:
         return [
-            codes.QUANTIZATION_DISAGREES.found(
+            model_codes.QUANTIZATION_DISAGREES.found(
                 f"{said.where} says {said.method}, but the weights are plain "
                 f"{seen.dtype}.",
                 file="config.json",

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from weightdrop.core.artifacts import codes, tokenizer
+from weightdrop.core.artifacts import codes, model_codes, tokenizer
 from weightdrop.core.artifacts.documents import DocumentError, parse_object
 from weightdrop.core.artifacts.exchange import Answers, Batch, ReadRange
 from weightdrop.core.artifacts.findings import Finding
@@ -20,12 +20,11 @@ from weightdrop.core.artifacts.objects import OPTIONS_NAME
 from weightdrop.core.artifacts.policy import MIB, Policy
 from weightdrop.core.artifacts.safetensors import PREFIX_BYTES
 from weightdrop.core.artifacts.templates import JINJA_FILE
+from weightdrop.core.artifacts.ziplist import TAIL_BYTES
 
 POINTER_BYTES = 1024
 """A Git LFS pointer is 130 bytes; files up to this size are read whole."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
-ZIP_TAIL_BYTES = 64 * 1024
-"""Holds the directory of a PyTorch archive of some 500 tensors."""
 TOKENIZER_CONFIG_BYTES = 8 * MIB
 """Gemma's tokenizer_config.json has 1.2 MB."""
 TOKENIZER_WHOLE_BYTES = 4 * MIB
@@ -126,7 +125,9 @@ def _weight_reads(layout: Layout, policy: Policy) -> list[ReadRange]:
             if (size := layout.size(path))
         ]
     return [
-        ReadRange(path, max(0, size - ZIP_TAIL_BYTES), min(size, ZIP_TAIL_BYTES))
+        ReadRange(path, 0, size)
+        if size <= POINTER_BYTES
+        else ReadRange(path, size - TAIL_BYTES, TAIL_BYTES)
         for path in layout.bins[: policy.max_shards]
         if (size := layout.size(path))
     ]
@@ -222,7 +223,7 @@ def _parse(data: bytes, path: str, documents: dict[str, Any]) -> list[Finding]:
         documents[path] = parse_object(data)
     except DocumentError as error:
         code = (
-            codes.TOKENIZER_INVALID
+            model_codes.TOKENIZER_INVALID
             if path.startswith("tokenizer")
             else codes.DOCUMENT_INVALID
         )

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import codes, model_codes
 from weightdrop.core.artifacts.documents import (
     DocumentError,
     parse_object,
@@ -38,6 +38,7 @@ BITS = {
 MAX_ELEMENTS = 2**56
 """Keeps elements times bits below 2**64, where the format's reader overflows."""
 MAX_RANK = 16
+_MEMBERS = frozenset({"dtype", "shape", "data_offsets"})
 _MAX_FAULTS = 10
 _MAGIC = {
     b"GGUF": "a GGUF file, which is quantised",
@@ -108,7 +109,7 @@ def header_length(
 
 def _entry_fault(entry: Any) -> str:  # noqa: PLR0911  # one reason each
     """Why an entry that the fast path refused is wrong."""
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(entry, dict) or set(entry) != _MEMBERS:
         return "does not have exactly dtype, shape and data_offsets"
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
@@ -140,22 +141,33 @@ def _span(entry: Any) -> tuple[int, int, str, tuple[int, ...]] | None:
         begin, end = entry["data_offsets"]
         shape = entry["shape"]
         bits = BITS[dtype]
-        if type(entry) is not dict or len(entry) != 3 or type(shape) is not list:  # noqa: PLR2004
-            return None
     except (TypeError, KeyError, ValueError):
         return None
-    if type(begin) is not int or type(end) is not int or len(shape) > MAX_RANK:
+    count = _elements(shape)
+    if (
+        count < 0
+        or len(entry) != len(_MEMBERS)
+        or type(begin) is not int
+        or type(end) is not int
+        or begin < 0
+        or (end - begin) * 8 != count * bits
+    ):
         return None
+    return begin, end, dtype, tuple(shape)
+
+
+def _elements(shape: Any) -> int:
+    """How many elements a shape has; -1 if it is no shape."""
+    if type(shape) is not list or len(shape) > MAX_RANK:
+        return -1
     count = 1
     for dim in shape:
         if type(dim) is not int or not 0 <= dim <= MAX_ELEMENTS:
-            return None
+            return -1
         count *= dim
         if count > MAX_ELEMENTS:
-            return None
-    if begin < 0 or (end - begin) * 8 != count * bits:
-        return None
-    return begin, end, dtype, tuple(shape)
+            return -1
+    return count
 
 
 def _where(data: bytes, name: str) -> int | None:
@@ -280,7 +292,7 @@ def parse_header(data: bytes, *, file: str, size: int, policy: Policy) -> Header
 
 
 def _bad_entry(data: bytes, name: str, entry: Any, *, file: str, fault: str) -> Finding:
-    code = codes.TENSOR_NAME if fault else codes.HEADER_TENSOR
+    code = model_codes.TENSOR_NAME if fault else codes.HEADER_TENSOR
     return code.found(
         f"The tensor {shown(name)!r} of {file} {fault or _entry_fault(entry)}.",
         file=file,

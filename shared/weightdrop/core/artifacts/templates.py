@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import model_codes
 from weightdrop.core.artifacts.exchange import Rendering, Template
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import shown
@@ -30,7 +30,7 @@ def _named(entries: list[Any], file: str) -> tuple[list[Template], list[Finding]
             templates.append(Template(file, name, text))
         else:
             findings.append(
-                codes.TEMPLATE_INVALID.found(
+                model_codes.TEMPLATE_INVALID.found(
                     f"An entry of chat_template in {file} has no name and template.",
                     file=file,
                 )
@@ -61,7 +61,7 @@ def collect(
             findings += wrong
         elif value is not None:
             findings.append(
-                codes.TEMPLATE_INVALID.found(
+                model_codes.TEMPLATE_INVALID.found(
                     f"chat_template in {file} is neither text nor a list.", file=file
                 )
             )
@@ -70,7 +70,7 @@ def collect(
             templates.append(Template(file, "", data.decode("utf-8")))
         except UnicodeDecodeError as error:
             findings.append(
-                codes.TEMPLATE_INVALID.found(
+                model_codes.TEMPLATE_INVALID.found(
                     f"{file} is not UTF-8.", file=file, offset=error.start
                 )
             )
@@ -80,7 +80,7 @@ def collect(
         size = len(template.text.encode("utf-8", "surrogatepass"))
         (large if size > policy.max_template_bytes else small).append(template)
     findings += [
-        codes.TEMPLATE_LIMIT.found(
+        model_codes.TEMPLATE_LIMIT.found(
             f"{_title(template)} is larger than {policy.max_template_bytes} bytes.",
             file=template.file,
         )
@@ -88,7 +88,7 @@ def collect(
     ]
     if len(small) > policy.max_templates:
         findings.append(
-            codes.TEMPLATE_LIMIT.found(
+            model_codes.TEMPLATE_LIMIT.found(
                 f"There are {len(small)} chat templates; at most "
                 f"{policy.max_templates} are looked at.",
                 file=small[0].file,
@@ -103,13 +103,13 @@ def _title(template: Template) -> str:
 
 
 _CODES = {
-    "syntax": codes.TEMPLATE_INVALID,
-    "error": codes.TEMPLATE_INVALID,
-    "refused": codes.TEMPLATE_NARROW,
-    "unsafe": codes.TEMPLATE_UNSAFE,
-    "time": codes.TEMPLATE_LIMIT,
-    "memory": codes.TEMPLATE_LIMIT,
-    "output": codes.TEMPLATE_LIMIT,
+    "syntax": model_codes.TEMPLATE_INVALID,
+    "error": model_codes.TEMPLATE_INVALID,
+    "refused": model_codes.TEMPLATE_NARROW,
+    "unsafe": model_codes.TEMPLATE_UNSAFE,
+    "time": model_codes.TEMPLATE_LIMIT,
+    "memory": model_codes.TEMPLATE_LIMIT,
+    "output": model_codes.TEMPLATE_LIMIT,
 }
 
 
@@ -118,7 +118,7 @@ def judge(
 ) -> list[Finding]:
     """What rendering showed."""
     return [
-        _CODES.get(rendering.fault, codes.TEMPLATE_INVALID).found(
+        _CODES.get(rendering.fault, model_codes.TEMPLATE_INVALID).found(
             f"{_title(template)}: {shown(rendering.message, 300)}",
             file=template.file,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import codes, model_codes
 from weightdrop.core.artifacts.config import ModelConfig
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import listed, shown
@@ -167,7 +167,7 @@ def shape_findings(
 
 def _wrong(wrong: list[tuple[Tensor, tuple[int, ...]]]) -> list[Finding]:
     findings = [
-        codes.TENSOR_SHAPE.found(
+        model_codes.TENSOR_SHAPE.found(
             f"{shown(tensor.name)} has shape {list(tensor.shape)}; config.json calls "
             f"for {list(shape)}.",
             file=tensor.file,
@@ -176,7 +176,7 @@ def _wrong(wrong: list[tuple[Tensor, tuple[int, ...]]]) -> list[Finding]:
     ]
     if len(wrong) > _SHOWN:
         findings.append(
-            codes.TENSOR_SHAPE.found(
+            model_codes.TENSOR_SHAPE.found(
                 f"{len(wrong) - _SHOWN} more tensors have other shapes than "
                 "config.json calls for.",
                 file=wrong[_SHOWN][0].file,
@@ -189,7 +189,7 @@ def _missing(missing: list[str], expected: Expected) -> list[Finding]:
     if not missing:
         return []
     return [
-        codes.TENSOR_MISSING.found(
+        model_codes.TENSOR_MISSING.found(
             f"{len(missing)} of {len(expected.required)} tensors are not there: "
             f"{listed(missing)}."
         )
@@ -201,7 +201,7 @@ def _unexpected(unexpected: list[Tensor], config: ModelConfig) -> list[Finding]:
         return []
     names = [tensor.name for tensor in unexpected]
     return [
-        codes.TENSOR_UNEXPECTED.found(
+        model_codes.TENSOR_UNEXPECTED.found(
             f"{config.architecture} has no place for {len(names)} tensors: "
             f"{listed(names)}.",
             file=unexpected[0].file,
@@ -213,7 +213,7 @@ def _extra(extra: list[str]) -> list[Finding]:
     if not extra:
         return []
     return [
-        codes.TENSOR_EXTRA.found(
+        model_codes.TENSOR_EXTRA.found(
             f"{len(extra)} tensors are stored but not used: {listed(extra)}."
         )
     ]

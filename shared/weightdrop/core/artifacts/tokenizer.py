@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightdrop.core.artifacts import codes
+from weightdrop.core.artifacts import codes, model_codes
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import Layout, shown
 
@@ -114,7 +114,7 @@ def class_findings(document: Mapping[str, Any]) -> list[Finding]:
     if isinstance(name, str) and (_CLASS.fullmatch(name) or name in _BACKENDS):
         return []
     return [
-        codes.TOKENIZER_CLASS.found(
+        model_codes.TOKENIZER_CLASS.found(
             f"tokenizer_class is {shown(repr(name), 60)}.", file="tokenizer_config.json"
         )
     ]
@@ -169,7 +169,7 @@ def vocabulary_findings(documents: Mapping[str, Any], rows: int) -> list[Finding
     if rows <= 0 or top < rows:
         return []
     return [
-        codes.TOKENIZER_TOO_LARGE_VOCABULARY.found(
+        model_codes.TOKENIZER_TOO_LARGE_VOCABULARY.found(
             f"{file} gives out ids up to {top}; the model has {rows} embeddings.",
             file=file,
         )
@@ -198,7 +198,7 @@ def ends_findings(head: bytes, tail: bytes) -> list[Finding]:
         return []
     what = "end" if head.lstrip()[:1] == b"{" else "begin"
     return [
-        codes.TOKENIZER_INVALID.found(
+        model_codes.TOKENIZER_INVALID.found(
             f"tokenizer.json does not {what} as a JSON object does.",
             file="tokenizer.json",
             offset=0 if what == "begin" else None,

@@ -134,7 +134,9 @@ def _total_size(document: dict[str, Any]) -> int | None:
     return total if isinstance(total, int) and not isinstance(total, bool) else None
 
 
-def _with_index(layout: Layout, index: Index, kind: str, policy: Policy) -> WeightSet:
+def _with_index(
+    layout: Layout, index: Index, *, kind: str, policy: Policy
+) -> WeightSet:
     present = layout.safetensors if kind == SAFETENSORS else layout.bins
     wanted = index.files
     findings = list(index.findings)
@@ -231,19 +233,17 @@ def choose(layout: Layout, indexes: dict[str, bytes], policy: Policy) -> WeightS
         indexes: The bytes of the index files that are there, by path.
         policy: Limits.
     """
-    if SAFETENSORS_INDEX in indexes:
-        index = parse_index(indexes[SAFETENSORS_INDEX], SAFETENSORS_INDEX)
-        return _with_index(layout, index, SAFETENSORS, policy)
-    if layout.has(SAFETENSORS_INDEX):
-        # It could not be read, which is a finding already.
-        return WeightSet(SAFETENSORS, layout.safetensors[: policy.max_shards])
-    if layout.safetensors:
-        return _without_index(layout, SAFETENSORS, policy)
-    if BIN_INDEX in indexes:
-        index = parse_index(indexes[BIN_INDEX], BIN_INDEX)
-        return _with_index(layout, index, BIN, policy)
-    if layout.has(BIN_INDEX):
-        return WeightSet(BIN, layout.bins[: policy.max_shards])
-    if layout.bins:
-        return _without_index(layout, BIN, policy)
+    for kind, file, present in (
+        (SAFETENSORS, SAFETENSORS_INDEX, layout.safetensors),
+        (BIN, BIN_INDEX, layout.bins),
+    ):
+        if file in indexes:
+            return _with_index(
+                layout, parse_index(indexes[file], file), kind=kind, policy=policy
+            )
+        if layout.has(file):
+            # It could not be read, which is a finding already.
+            return WeightSet(kind, present[: policy.max_shards])
+        if present:
+            return _without_index(layout, kind, policy)
     return _none(layout)
