@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from weightdrop import settings as settings_module
 from weightdrop.clock import SystemClock
-from weightdrop.settings import Backend, Settings
+from weightdrop.settings import Backend, Settings, home_folder
 
 if TYPE_CHECKING:
     from weightdrop.ports import Artifacts, Bus, Clock, Follower, Platform, Records
@@ -51,7 +51,7 @@ class App:
         if self.settings.backend is Backend.LOCAL:
             from weightdrop.local.records import SqliteRecords  # noqa: PLC0415
 
-            return SqliteRecords(self.settings.home / "records.db")
+            return SqliteRecords(home_folder(self.settings) / "records.db")
         from weightdrop.adapters.firestore import FirestoreRecords  # noqa: PLC0415
 
         return FirestoreRecords(
@@ -64,7 +64,7 @@ class App:
         if self.settings.backend is Backend.LOCAL:
             from weightdrop.local.queue import SqliteBus  # noqa: PLC0415
 
-            return SqliteBus(self.settings.home / "queue.db")
+            return SqliteBus(home_folder(self.settings) / "queue.db")
         from weightdrop.adapters.pubsub import PubsubBus  # noqa: PLC0415
 
         return PubsubBus(project=self.settings.project)
@@ -75,7 +75,7 @@ class App:
         if self.settings.backend is Backend.LOCAL:
             from weightdrop.local.follower import SqliteFollower  # noqa: PLC0415
 
-            return SqliteFollower(self.settings.home / "queue.db")
+            return SqliteFollower(home_folder(self.settings) / "queue.db")
         from weightdrop.adapters.pubsub import PubsubFollower  # noqa: PLC0415
 
         return PubsubFollower(project=self.settings.project)
