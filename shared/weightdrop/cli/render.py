@@ -215,6 +215,8 @@ def event_line(event: View) -> Text:
     line = Text(clean(event.get("time", "")), style="dim")
     line.append(f"  {clean(data.get('deployment', ''))}  ", style="bold")
     line.append_text(phase_text(word))
+    if word == "progress":
+        line.append(f"  {clean(data.get('phase', ''))}")
     for name in ("stage", "reason", "message"):
         if data.get(name):
             line.append(f"  {clean(data[name])}")

@@ -96,6 +96,8 @@ class Service:
         argv: Command line.
         port: Where it answers HTTP; None if it does not listen.
         environment: Variables beyond those all processes have.
+        grace: Seconds it has to end by itself; the contract is 10 for the
+            whole stack.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Service:
     argv: tuple[str, ...]
     port: int | None
     environment: tuple[tuple[str, str], ...] = ()
+    grace: float = 6.0
 
 
 def functions_source() -> Path:
@@ -132,6 +135,8 @@ def _function(layout: Layout, name: str, title: str) -> Service:
             # gunicorn puts a control socket here, else into the user's home.
             ("XDG_RUNTIME_DIR", str(layout.home / "run" / name)),
         ),
+        # A call it is waiting for is made again after the next start.
+        grace=2.0,
     )
 
 

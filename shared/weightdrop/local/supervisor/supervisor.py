@@ -30,9 +30,6 @@ ANSWER_SECONDS = 120.0
 FATAL_DEATHS = 3
 """Deaths in a row, before its first answer, after which starting is given up."""
 
-STOP_SECONDS = 6.0
-"""What processes have to end by themselves; the contract is 10 for everything."""
-
 KILL_SECONDS = 2.0
 ORPHAN_SECONDS = 3.0
 _PROBE_EVERY = 0.1
@@ -221,14 +218,15 @@ class Supervisor:
 
     def _stop(self, bell: socket.socket) -> None:
         """End everything that was started, the slow ones by force."""
-        heard = self._signals
+        heard, begin = self._signals, time.monotonic()
         for child in self._children:
             child.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
-        while any(child.running for child in self._children):
-            # A second Ctrl-C means: now.
-            if time.monotonic() > deadline or self._signals > heard:
-                break
+        while slow := [child for child in self._children if child.running]:
+            for child in slow:
+                # A second Ctrl-C means: now.
+                waited = time.monotonic() - begin
+                if waited > child.service.grace or self._signals > heard:
+                    child.kill_group()
             _rest(bell, _PROBE_EVERY)
         for child in self._children:
             child.kill_group()
