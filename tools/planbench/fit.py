@@ -37,7 +37,7 @@ def fitted(runs: Sequence[Run], engine: EngineConstants) -> EngineConstants:
     A constant no run speaks of keeps the value it has in `engine`.
     """
     chosen = distinct(runs)
-    for step in (_fit_non_torch, _fit_forward, _fit_base, _fit_pipeline, _fit_graphs):
+    for step in (_fit_non_torch, _fit_base, _fit_forward, _fit_pipeline, _fit_graphs):
         engine = step(chosen, engine)
     return engine
 

@@ -18,9 +18,7 @@ _STEP = 5
 
 def plot(found: Sequence[Guess]) -> str:
     """The runs as points, the line on which a prediction is right, a legend."""
-    most = max(
-        max(guess.run.non_kv_gib, guess.parts.non_kv_gib) for guess in found
-    )
+    most = max(max(guess.run.non_kv_gib, guess.parts.non_kv_gib) for guess in found)
     most = (int(most) // _STEP + 1) * _STEP
 
     def across(gib: float) -> float:
@@ -31,17 +29,25 @@ def plot(found: Sequence[Guess]) -> str:
 
     height, width = _TOP + _SIZE + 60, _LEFT + _SIZE + 20
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
+            f'height="{height}" viewBox="0 0 {width} {height}" '
+            'font-family="sans-serif" font-size="12">'
+        ),
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for gib in range(0, most + 1, _STEP):
         x, y = across(gib), up(gib)
         lines += [
-            f'<path d="M{x:.1f} {_TOP}V{_TOP + _SIZE}M{_LEFT} {y:.1f}H{_LEFT + _SIZE}" '
-            'stroke="#e0e0e0"/>',
-            f'<text x="{x:.1f}" y="{_TOP + _SIZE + 16}" text-anchor="middle">{gib}'
-            "</text>",
+            (
+                f'<path d="M{x:.1f} {_TOP}V{_TOP + _SIZE}'
+                f'M{_LEFT} {y:.1f}H{_LEFT + _SIZE}" '
+                'stroke="#e0e0e0"/>'
+            ),
+            (
+                f'<text x="{x:.1f}" y="{_TOP + _SIZE + 16}" text-anchor="middle">{gib}'
+                "</text>"
+            ),
             f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{gib}</text>',
         ]
     lines.append(
@@ -57,10 +63,14 @@ def plot(found: Sequence[Guess]) -> str:
             f"{guess.parts.non_kv_gib:.2f} GiB</title></circle>"
         )
     lines += [
-        f'<text x="{_LEFT + _SIZE / 2}" y="{height - 24}" text-anchor="middle">'
-        "measured without the cache, GiB on one GPU</text>",
-        f'<text transform="translate(16 {_TOP + _SIZE / 2}) rotate(-90)" '
-        'text-anchor="middle">predicted, its family left out, GiB</text>',
+        (
+            f'<text x="{_LEFT + _SIZE / 2}" y="{height - 24}" text-anchor="middle">'
+            "measured without the cache, GiB on one GPU</text>"
+        ),
+        (
+            f'<text transform="translate(16 {_TOP + _SIZE / 2}) rotate(-90)" '
+            'text-anchor="middle">predicted, its family left out, GiB</text>'
+        ),
     ]
     for row, (kind, colour) in enumerate(_COLOURS.items()):
         y = _TOP + 20 + 18 * row

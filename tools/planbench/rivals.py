@@ -80,9 +80,7 @@ def _first_law(run: Run) -> float:
 RIVALS = (
     Rival("hf-mem", "weights", _weights),
     Rival("EleutherAI's rule, accelerate", "1.2 weights", lambda r: 1.2 * _weights(r)),
-    Rival(
-        "GPUStack", "1.2 weights + 2 GiB", lambda run: 1.2 * _weights(run) + 2.0
-    ),
+    Rival("GPUStack", "1.2 weights + 2 GiB", lambda run: 1.2 * _weights(run) + 2.0),
     Rival("KAITO", "1.02 · 1.05 weights + 2.3 GiB", _kaito),
     Rival("AIConfigurator", "weights + 2 · tokens · hidden · c(TP)", _ai_configurator),
     Rival(

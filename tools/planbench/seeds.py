@@ -105,19 +105,21 @@ def _compared(ours: Plan, theirs: Plan, *, machine_gpus: int) -> str:
     if same_gpu and ours.accelerator_count == machine_gpus:
         lead = "The same GPU in a machine with fewer processors"
     elif same_gpu:
-        lead = (
-            f"{ours.accelerator_count} of these GPUs hold {_weights(ours)} GiB of "
-            f"weights each, where theirs uses {machine_gpus}"
-        )
+        lead = f"{_gpus(ours)} instead of {machine_gpus}, {_weights(ours)} GiB each"
     else:
-        lead = f"{ours.accelerator_count} {_short(ours.accelerator_type)} hold it"
+        lead = f"{_gpus(ours)} instead of {_gpus(theirs)}, {_weights(ours)} GiB each"
     idle = machine_gpus - theirs.tensor_parallel_size
     tail = f"; {idle} of their GPUs would idle" if idle else ""
     return f"{lead}; {holds}{tail}."
 
 
 def _weights(found: Plan) -> str:
+    """Weights on one GPU."""
     return f"{found.memory.weights_gib:.1f}"
+
+
+def _gpus(found: Plan) -> str:
+    return f"{found.accelerator_count} {_short(found.accelerator_type)}"
 
 
 def _short(name: str) -> str:

@@ -39,7 +39,7 @@ def tensor_table(config: ModelConfig, *, form: str = "") -> tuple[Tensor, ...]:
         names += list(_tower(config))
     tensors: list[Tensor] = []
     for name, shape in names:
-        tensors.extend(_stored(name, shape, plain=plain, form=form, config=config))
+        tensors.extend(_stored(name, shape, plain=plain, form=form))
     return tuple(tensors)
 
 
@@ -53,9 +53,7 @@ def _tensor(name: str, dtype: str, shape: Shape) -> Tensor:
     )
 
 
-def _stored(
-    name: str, shape: Shape, *, plain: str, form: str, config: ModelConfig
-) -> list[Tensor]:
+def _stored(name: str, shape: Shape, *, plain: str, form: str) -> list[Tensor]:
     """One weight in the form it is stored in, with its scales."""
     linear = (
         len(shape) > 1
@@ -294,7 +292,7 @@ def _positions(vision: dict[str, Any]) -> int:
     if "init_pos_emb_height" in vision:
         return int(vision["init_pos_emb_height"]) * int(vision["init_pos_emb_width"])
     side = int(vision["image_size"]) // int(vision["patch_size"])
-    return side * side + (vision["model_type"] == "llama4_vision_model")
+    return side * side + int(vision["model_type"] == "llama4_vision_model")
 
 
 def _outer_norms(vision: dict[str, Any]) -> tuple[str, ...]:

@@ -209,16 +209,18 @@ def _share(
     The engine does not start when less than its share is free, and the cache
     takes what the profiling run does not see: both must stay outside.
     """
-    context = context_gib(setup, engine)
-    free = 1 - context / gpu.memory_gib
     if wants.utilization_given:
+        # What several GPUs take before was measured over NVLink only, so a
+        # share is refused for what any GPU takes.
+        free = 1 - engine.context_single_gib / gpu.memory_gib
         if wants.utilization <= free:
             return wants.utilization, ""
         return 0.0, (
-            f"the engine asks for {wants.utilization:.0%} of {gpu.memory_gib:.2f} "
-            f"GiB, only {free:.1%} is free once CUDA has started"
+            f"has {free:.1%} of {gpu.memory_gib:.2f} GiB free once CUDA has started, "
+            f"and the engine does not start unless its {wants.utilization:.0%} are"
         )
-    safe = free - unprofiled_gib(model, setup, engine) / gpu.memory_gib
+    outside = context_gib(setup, engine) + unprofiled_gib(model, setup, engine)
+    safe = 1 - outside / gpu.memory_gib
     return min(wants.utilization, floor(safe * 100) / 100), ""
 
 

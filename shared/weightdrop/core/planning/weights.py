@@ -23,6 +23,8 @@ _CONVERTED = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 # vLLM pads the vocabulary before it splits it (DEFAULT_VOCAB_PADDING_SIZE).
 _VOCAB_MULTIPLE = 64
 
+_KNOWN_DTYPES = {*_CONVERTED, "F8_E4M3", "F8_E5M2", "U8", "I8", "I32", "I64"}
+
 # Matrices every rank keeps whole: routers, the latent down-projections of
 # multi-head latent attention, and what joins a tower to the language model.
 _WHOLE = (
@@ -110,14 +112,22 @@ def _loaded_bytes(tensor: Tensor, width: int, *, quantized: bool) -> int:
 def _loaded(model: ModelFacts) -> Iterable[Tensor]:
     """The tensors the engine loads, without those it ignores."""
     # Layers past the last hidden one hold multi-token prediction.
-    beyond = f"model.layers.{model.layers}."
+    unused = (f"model.layers.{model.layers}.", "mtp.")
     for tensor in model.tensors:
         name = tensor.name
-        if name.startswith((beyond, "mtp.")) or name.endswith("rotary_emb.inv_freq"):
+        if name.startswith(unused) or name.endswith("rotary_emb.inv_freq"):
             continue
         if model.tied_embeddings and name.endswith("lm_head.weight"):
             continue
         yield tensor
+
+
+def _kept_dtypes(width: int, *, quantized: bool) -> frozenset[str]:
+    """Types of experts' tensors that are loaded as they are stored."""
+    plain = {name for name, stored in _CONVERTED.items() if stored != width}
+    if quantized:
+        plain.discard("F32")  # the scales
+    return frozenset(_KNOWN_DTYPES - plain)
 
 
 def _fused_name(name: str) -> str:
@@ -134,8 +144,13 @@ def weight_table(model: ModelFacts, engine: EngineConstants) -> WeightTable:
     experts = embedding = edge = whole = absorbed = 0
     split: Counter[str] = Counter()
     heads: Counter[str] = Counter()
+    kept = _kept_dtypes(width, quantized=quantized)
     for tensor in _loaded(model):
         name = tensor.name
+        if ".experts." in name and tensor.dtype in kept:
+            # Nine in ten tensors of a large mixture: no more than an addition.
+            experts += tensor.nbytes
+            continue
         size = _loaded_bytes(tensor, width, quantized=quantized)
         if ".experts." in name:
             experts += size
