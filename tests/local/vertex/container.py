@@ -77,7 +77,8 @@ class Handler(BaseHTTPRequestHandler):
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\n\r\n"
         )
-        for number in range(int(str(body["stream"]))):
+        wanted = body["stream"]
+        for number in range(2 if wanted is True else int(str(wanted))):
             chunk = f"data: {number}\n\n".encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             time.sleep(0.2)

@@ -82,8 +82,9 @@ class Config:
         port: Port on 127.0.0.1; 0 takes a free one.
         project: The one project id it answers for.
         storage_endpoint: Base URL of the bucket server, or empty.
-        storage_home: Local folder of the buckets, or None.
-        tls_port: Second port, with TLS and a certificate of its own; 0 for none.
+        tls_port: Second port, with TLS; 0 takes a free one.
+        tls_certificate: PEM file of the certificate; no TLS without it.
+        tls_key: PEM file of its key.
         gpus: Accelerators the pretended region has.
         dedicated_dns: Name that dedicated endpoints get; empty for our address.
         probing: How servers are watched.
@@ -96,6 +97,8 @@ class Config:
     project: str = "local"
     storage_endpoint: str = ""
     tls_port: int = 0
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     gpus: int = 64
     dedicated_dns: str = ""
     probing: Probing = Probing()

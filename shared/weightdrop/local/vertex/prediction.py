@@ -161,6 +161,7 @@ class Predictions:
     ) -> _Sent:
         endpoint = self._endpoints.record(ask.place, ask.endpoint_id)
         dedicated = bool(endpoint.get("dedicatedEndpointEnabled"))
+        self._check_host(ask, endpoint)
         limit = _DEDICATED_BYTES if dedicated else _SHARED_BYTES
         if len(body) > limit:
             raise ApiError(
@@ -191,6 +192,15 @@ class Predictions:
                 replica.in_flight += 1
                 return _Sent(answer=answer, pool=pool, replica=replica)
         raise _not_ready(pool)
+
+    def _check_host(self, ask: Ask, endpoint: JSON) -> None:
+        own = endpoint.get("dedicatedEndpointDns", "")
+        host = dict(ask.headers).get("host", "")
+        if self._config.choices.shared_dns_refused and own and host != own:
+            raise precondition(
+                f"{endpoint['name']} is a dedicated endpoint: send predictions to "
+                f"its own name, {own}."
+            )
 
     def _pool(self, ask: Ask, endpoint: JSON) -> Pool:
         base = f"{ask.place.location}/{ask.endpoint_id}"
