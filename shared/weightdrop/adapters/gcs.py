@@ -34,10 +34,14 @@ class GcsArtifacts:
         project: Google Cloud project id.
         endpoint: Base URL of a stand-in, spoken to without credentials;
             empty for Google's service with the default credentials.
+        deadline: Seconds for one call with all its tries.
     """
 
-    def __init__(self, *, project: str, endpoint: str = "") -> None:
+    def __init__(
+        self, *, project: str, endpoint: str = "", deadline: float = _DEADLINE
+    ) -> None:
         self._project = project
+        self._deadline = deadline
         self._endpoint = endpoint
         self._lock = threading.Lock()
         self._made: Any = None
@@ -52,7 +56,7 @@ class GcsArtifacts:
                     max_results=limit + 1,
                     fields=_FIELDS,
                     timeout=_TIMEOUT,
-                    retry=_retry(),
+                    retry=_retry(self._deadline),
                 )
             ]
         found = tuple(_stored(blob) for blob in blobs[:limit])
@@ -62,7 +66,7 @@ class GcsArtifacts:
         """See `weightdrop.ports.Artifacts.stat`."""
         with _translated(f"gs://{bucket}/{name}"):
             blob = self._client().bucket(bucket).blob(name)
-            blob.reload(timeout=_TIMEOUT, retry=_retry())
+            blob.reload(timeout=_TIMEOUT, retry=_retry(self._deadline))
         return _stored(blob)
 
     def read(
@@ -82,6 +86,13 @@ class GcsArtifacts:
                 f"Generation {generation} of {what} is no longer there."
             ) from None
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None:
+            made.close()
+
     def _read(
         self, bucket: str, name: str, generation: int, span: tuple[int, int]
     ) -> bytes:
@@ -99,7 +110,7 @@ class GcsArtifacts:
                 # Cloud Storage gives checksums of whole objects only.
                 checksum=None,
                 timeout=_TIMEOUT,
-                retry=_retry(),
+                retry=_retry(self._deadline),
             )
         except RequestRangeNotSatisfiable:
             return b""
@@ -136,10 +147,10 @@ def _connect(project: str, endpoint: str) -> Any:
     )
 
 
-def _retry() -> Any:
+def _retry(deadline: float) -> Any:
     from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
-    return DEFAULT_RETRY.with_timeout(_DEADLINE)
+    return DEFAULT_RETRY.with_timeout(deadline)
 
 
 def _stored(blob: Any) -> StoredObject:

@@ -31,6 +31,8 @@ class FolderArtifacts:
         if not root.is_dir():
             raise NotFoundError(f"{bucket} is not a folder")
         start = self._inside(root, prefix) if prefix else root
+        if not start.is_dir():
+            return Listing((), truncated=False)
         found: list[StoredObject] = []
         for path in _walk(start, root):
             found.append(_stored(root, path))
@@ -81,7 +83,7 @@ def _name(stored: StoredObject) -> str:
 def _walk(start: Path, root: Path) -> Iterator[Path]:
     """Regular files below `start`; links out of it and special files are left out."""
     try:
-        entries = sorted(os.scandir(start), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(start), key=_place)
     except OSError as error:
         raise UsageError(f"{start} cannot be read: {error.strerror}") from None
     for entry in entries:
@@ -90,6 +92,11 @@ def _walk(start: Path, root: Path) -> Iterator[Path]:
                 yield from _walk(Path(entry.path), root)
         elif entry.is_file() and _stays(entry, root):
             yield Path(entry.path)
+
+
+def _place(entry: os.DirEntry[str]) -> str:
+    # What lies below "a" has names that begin with "a/", behind "a-b" and "a.c".
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
 def _stays(entry: os.DirEntry[str], root: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from weightdrop.local.bucket.http import Answer, Call
 from weightdrop.local.bucket.outbox import Outbox
 from weightdrop.local.bucket.problems import ApiError
@@ -12,10 +14,12 @@ class Admin:
 
     Args:
         outbox: The events.
+        wake: Has the outbox looked at.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, wake: Callable[[], None]) -> None:
         self._outbox = outbox
+        self._wake = wake
 
     async def handle(self, call: Call) -> Answer:
         """GET health, GET dead-letters, POST dead-letters:redeliver."""
@@ -27,5 +31,7 @@ class Admin:
                 found = await call.run(self._outbox.dead_letters)
                 return Answer.json({"deadLetters": found})
             case ("POST", "dead-letters:redeliver"):
-                return Answer.json({"revived": await call.run(self._outbox.revive)})
+                revived = await call.run(self._outbox.revive)
+                self._wake()
+                return Answer.json({"revived": revived})
         raise ApiError(404, "Known here: health, dead-letters.")

@@ -161,7 +161,7 @@ class Server:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         router = Router(
-            admin=Admin(self._outbox),
+            admin=Admin(self._outbox, self._changed),
             buckets=self._buckets,
             objects=Objects(self._store, self._resumables),
             copies=Copies(self._store),
