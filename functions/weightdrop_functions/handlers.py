@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
 from weightdrop import bootstrap, logs
-from weightdrop.core.deployment.triggers import may_belong
-from weightdrop.errors import PermanentError, StaleError
+from weightdrop.core.deployment.naming import deployment_id
+from weightdrop.core.deployment.triggers import folder_of, is_config, may_belong
+from weightdrop.errors import ConflictError, NotFoundError, PermanentError, StaleError
 from weightdrop.settings import Backend
-from weightdrop_functions.decode import deploy_request, object_change
+from weightdrop_functions.decode import ObjectChange, deploy_request, object_change
 
 if TYPE_CHECKING:
     from flask import Request
@@ -40,13 +42,25 @@ def on_artifact(attributes: Mapping[str, object], data: object) -> None:
         change = object_change(attributes, data, buckets=app().settings.buckets)
         if not may_belong(change.name):
             return
-        app().admission.object_changed(
-            change.bucket, change.name, size=change.size, crc32c=change.crc32c
-        )
+        if change.deleted:
+            _deleted(change)
+        else:
+            app().admission.object_changed(
+                change.bucket, change.name, size=change.size, crc32c=change.crc32c
+            )
     except StaleError as error:
         log.info("stale: %s", error)
     except PermanentError as error:
         log.error("refused: %s", error)  # noqa: TRY400 - the words say it all
+
+
+def _deleted(change: ObjectChange) -> None:
+    if app().settings.retire_on_delete and is_config(change.name):
+        place = deployment_id(change.bucket, folder_of(change.name))
+        with suppress(NotFoundError, ConflictError):
+            app().commands.undeploy(place)
+            return
+    app().admission.object_deleted(change.bucket, change.name)
 
 
 def on_request(attributes: Mapping[str, object], data: object) -> None:

@@ -39,6 +39,8 @@ class Settings:
         deploy_seconds: How long a deployment may take on the platform.
         verify_seconds: How long a new deployed model may take to answer.
         operation_seconds: How long any other operation may take.
+        lease_seconds: How long a crashed function keeps others from its record.
+        retire_on_delete: Undeploy when the drop's config.json is deleted.
         poll_seconds: How long a tick leaves an operation alone.
         strict: Refuse architectures that are not in the catalogue.
         base_url: Where the status function is reached; empty if unknown.
@@ -64,6 +66,8 @@ class Settings:
     deploy_seconds: float = 7200.0
     verify_seconds: float = 600.0
     operation_seconds: float = 3600.0
+    lease_seconds: float = 120.0
+    retire_on_delete: bool = False
     poll_seconds: float = 20.0
     strict: bool = False
     base_url: str = ""
@@ -100,6 +104,8 @@ _COERCERS: dict[str, Callable[[str], object]] = {
     "deploy_seconds": _seconds,
     "verify_seconds": _seconds,
     "operation_seconds": _seconds,
+    "lease_seconds": _seconds,
+    "retire_on_delete": _truth,
     "poll_seconds": _seconds,
     "strict": _truth,
     "private_projects": _words,

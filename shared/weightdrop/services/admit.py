@@ -85,7 +85,7 @@ class Admission:
     def object_changed(
         self, bucket: str, name: str, *, size: int, crc32c: str
     ) -> Deployment | None:
-        """React to one object; returns the record if it was looked at.
+        """React to a new object; returns the record if it was looked at.
 
         An object that is exactly what the newest revision already holds costs
         one read of the record.
@@ -98,6 +98,21 @@ class Admission:
             held = self.records.get(naming.deployment_id(bucket, prefix))
             if held is None or admission.unchanged(held.deployment, name, size, crc32c):
                 return None
+        return self.folder(bucket, prefix)
+
+    def object_deleted(self, bucket: str, name: str) -> Deployment | None:
+        """React to an object that is gone: only a folder that waits is looked at.
+
+        What was admitted stays as it is: Vertex AI serves a copy of its own, and
+        whoever tidies a bucket up does not mean to drop anything.
+
+        Raises:
+            TransientError: If the folder must be looked at again later.
+        """
+        prefix = folder_of(name)
+        held = self.records.get(naming.deployment_id(bucket, prefix))
+        if held is None or admission.waiting_revision(held.deployment) is None:
+            return None
         return self.folder(bucket, prefix)
 
     def folder(self, bucket: str, prefix: str) -> Deployment | None:

@@ -81,8 +81,11 @@ class Reconciler:
         session = Session(
             self.records, self.bus, self.clock, self.settings.poll_seconds
         )
-        if session.load(deployment_id) is None:
+        loaded = session.load(deployment_id)
+        if loaded is None:
             return None
+        if not isinstance(steps.next_step(loaded, self.clock.now()), steps.Rest):
+            session.claim(self.settings.lease_seconds)
         for _ in range(MAX_STEPS):
             taken = self._take(session.deployment)
             if taken.deployment is not None:

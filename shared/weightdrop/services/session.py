@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from weightdrop.core.deployment.record import Deployment
 from weightdrop.core.deployment.steps import due
-from weightdrop.errors import TransientError
+from weightdrop.errors import StaleError, TransientError
 from weightdrop.ports import Bus, Clock, Records, Versioned
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Session:
     poll: float
     held: Versioned | None = None
     _sent: set[str] = field(default_factory=set)
+    _claimed: bool = False
 
     @property
     def deployment(self) -> Deployment:
@@ -78,6 +80,20 @@ class Session:
                 stripped, version=self.held.version, events=fresh
             )
 
+    def claim(self, seconds: float) -> None:
+        """Be the only one to take the record's steps for so many seconds.
+
+        Raises:
+            StaleError: If somebody else is.
+        """
+        now = self.clock.now()
+        held_until = self.deployment.leased_until
+        if held_until is not None and held_until > now:
+            raise StaleError(f"{self.deployment.id} is being worked on")
+        until = now + timedelta(seconds=seconds)
+        self.save(replace(self.deployment, leased_until=until))
+        self._claimed = True
+
     def publish(self) -> None:
         """Publish what is in the outbox, in order; stop at the first refusal.
 
@@ -104,8 +120,10 @@ class Session:
             return
         self.publish()
         sent = any(message.id in self._sent for message in self.deployment.outbox)
-        if sent or self._overdue():
-            self.save(self.deployment)
+        if sent or self._claimed or self._overdue():
+            lease = None if self._claimed else self.deployment.leased_until
+            self._claimed = False
+            self.save(replace(self.deployment, leased_until=lease))
 
     def _overdue(self) -> bool:
         """Whether ticks would go on looking at a record that needs no look."""

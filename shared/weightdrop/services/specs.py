@@ -26,7 +26,8 @@ def model(deployment: Deployment, revision: Revision, settings: Settings) -> Mod
         server=ServerSpec(
             image=settings.serving_image,
             args=(*_plan(revision).vllm_args, "--served-model-name", options.model_id),
-            env=(),
+            # The container refuses a copy that is not what was validated.
+            env=(("WEIGHTDROP_DIGEST", revision.digest),),
         ),
         labels=_labels(deployment, revision),
     )

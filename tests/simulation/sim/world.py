@@ -53,6 +53,7 @@ SETTINGS = Settings(
     verify_seconds=120,
     operation_seconds=300,
     poll_seconds=5,
+    lease_seconds=20,
 )
 STORM_SECONDS = 240.0
 """How long things go wrong; what is left must then come to rest."""
@@ -224,22 +225,22 @@ class World:
             name, self._generation, len(crc32c), crc32c, self.scheduler.now
         )
         self.artifacts.objects[BUCKET][name] = stored
-        self._changed(name, stored.size, crc32c)
+        self._event(
+            name,
+            lambda: self.admission.object_changed(
+                BUCKET, name, size=stored.size, crc32c=crc32c
+            ),
+        )
 
     def remove(self, name: str) -> None:
         """A user deletes an object."""
         if self.artifacts.objects[BUCKET].pop(name, None):
-            self._changed(name, 0, "")
+            self._event(name, lambda: self.admission.object_deleted(BUCKET, name))
 
-    def _changed(self, name: str, size: int, crc32c: str) -> None:
+    def _event(self, name: str, act: Callable[[], object]) -> None:
         def run() -> None:
-            if not may_belong(name):
-                return
-            self._acknowledged(
-                lambda: self.admission.object_changed(
-                    BUCKET, name, size=size, crc32c=crc32c
-                )
-            )
+            if may_belong(name):
+                self._acknowledged(act)
 
         self.scheduler.after(self.scheduler.between(0, 3), f"on_artifact {name}", run)
 

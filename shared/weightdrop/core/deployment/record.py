@@ -116,6 +116,8 @@ class Deployment:
         endpoint_dns: Dedicated DNS name of the endpoint, once known.
         endpoint_url: Base URL for queries, once known.
         withdrawn: The user wants it gone (undeploy).
+        leased_until: Somebody takes its steps until then, unless they crash;
+            None while nobody does.
         due: When a tick must look again; None if nothing is to be done.
         outbox: Messages written and not yet known to be published.
     """
@@ -132,6 +134,7 @@ class Deployment:
     endpoint_dns: str = ""
     endpoint_url: str = ""
     withdrawn: bool = False
+    leased_until: datetime | None = None
     due: datetime | None = None
     outbox: tuple[Message, ...] = ()
 

@@ -200,5 +200,9 @@ def stack_variables(layout: Layout) -> dict[str, str]:
     }
 
 
-STACK_DEFAULTS = {variable("settle_seconds"): "3", variable("poll_seconds"): "1"}
+STACK_DEFAULTS = {
+    variable("settle_seconds"): "3",
+    variable("poll_seconds"): "1",
+    variable("lease_seconds"): "10",
+}
 """Settings for one machine, where nothing is slow; the user's own win."""
