@@ -100,7 +100,8 @@ def endpoint() -> Iterator[Any]:
 def test_whole_answers(endpoint: Any, form: str) -> None:
     """The model's words alone, without the prompt that a prediction repeats."""
     _handler, view = endpoint
-    reply = getattr(EndpointClient(view), form)("What time is it?")
+    with EndpointClient(view) as client:
+        reply = getattr(client, form)("What time is it?")
 
     assert reply.answer == "".join(CHUNKS)
     assert reply.first_token_seconds is None
@@ -113,7 +114,8 @@ def test_streamed_answers(endpoint: Any, form: str, google: bool) -> None:
     handler, view = endpoint
     handler.google = google
     shown: list[str] = []
-    reply = getattr(EndpointClient(view), form)("What time is it?", shown.append)
+    with EndpointClient(view) as client:
+        reply = getattr(client, form)("What time is it?", shown.append)
 
     assert shown == list(CHUNKS)
     assert reply.answer == "".join(CHUNKS)
@@ -123,9 +125,9 @@ def test_streamed_answers(endpoint: Any, form: str, google: bool) -> None:
 def test_what_is_sent_is_what_vertex_documents(endpoint: Any) -> None:
     """Model, messages and options of a chat; instances of a prediction."""
     handler, view = endpoint
-    client = EndpointClient(view, max_tokens=7, temperature=0.5)
-    client.chat("Hi")
-    client.predict("Hi")
+    with EndpointClient(view, max_tokens=7, temperature=0.5) as client:
+        client.chat("Hi")
+        client.predict("Hi")
     options = {"max_tokens": 7, "temperature": 0.5}
     message = {"role": "user", "content": "Hi"}
 
@@ -139,12 +141,15 @@ def test_errors_are_told_apart(endpoint: Any) -> None:
     """A refusal, a busy server and a stranger each raise their own kind."""
     handler, view = endpoint
     handler.template = False
-    with pytest.raises(UsageError, match="chat template"):
-        EndpointClient(view).chat("Hi")
-    with pytest.raises(TransientError, match="not now"):
-        EndpointClient({"baseUrl": view["baseUrl"] + "/else"}).predict("Hi")
-    with pytest.raises(TransientError, match="does not answer"):
-        EndpointClient({"baseUrl": "http://127.0.0.1:1/e1"}).predict("Hi")
+    elsewhere = {"baseUrl": view["baseUrl"] + "/else"}
+    nowhere = {"baseUrl": "http://127.0.0.1:1/e1"}
+
+    with EndpointClient(view) as client, pytest.raises(UsageError, match="template"):
+        client.chat("Hi")
+    with EndpointClient(elsewhere) as client, pytest.raises(TransientError, match="no"):
+        client.predict("Hi")
+    with EndpointClient(nowhere) as client, pytest.raises(TransientError, match="does"):
+        client.predict("Hi")
 
 
 def test_a_stream_that_breaks_off_is_an_error() -> None:

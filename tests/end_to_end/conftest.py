@@ -99,7 +99,8 @@ class LocalStack:
     def ask(self, name: str, *, max_tokens: int = 8) -> str:
         """The model's answer to one chat."""
         endpoint = self.view(name)["endpoint"]
-        return EndpointClient(endpoint, max_tokens=max_tokens).chat("Hello?").answer
+        with EndpointClient(endpoint, max_tokens=max_tokens) as client:
+            return client.chat("Hello?").answer
 
     def weightdrop(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a process of its own against this stack."""

@@ -165,7 +165,7 @@ def test_any_process_may_be_killed(local: Any, model: Path, name: str) -> None:
 def listening(home: Path) -> list[str]:
     """Addresses, as the kernel writes them, on which a stack listens."""
     inodes = {
-        os.readlink(link)
+        str(link.readlink())
         for pid in processes.of_stack(home)
         for link in (processes.PROC / str(pid) / "fd").iterdir()
         if link.is_symlink()

@@ -195,7 +195,7 @@ def test_a_killed_server_comes_back(serving: Serving) -> None:
     (before,) = serving.local.servers()
     os.kill(before, signal.SIGKILL)
     until(lambda: before not in serving.local.servers(), "the old server's end")
-    until(lambda: serving.local.servers(), "another server")
+    until(serving.local.servers, "another server")
 
     assert serving.answer() == expected
     serving.ready()

@@ -62,7 +62,7 @@ class Reply:
 
 
 class EndpointClient:
-    """Asks one endpoint through each request form of Vertex AI.
+    """Asks one endpoint through each request form of Vertex AI; to be closed.
 
     Args:
         endpoint: The `endpoint` part of a deployment's status.
@@ -78,6 +78,12 @@ class EndpointClient:
         self._options = {"max_tokens": max_tokens, "temperature": temperature}
         near = httpx.URL(self._base).host in {"127.0.0.1", "localhost"}
         self._http = httpx.Client(timeout=TIMEOUT, trust_env=not near)
+
+    def __enter__(self) -> EndpointClient:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._http.close()
 
     def chat(self, prompt: str) -> Reply:
         """Chat completion, in one piece."""
@@ -269,9 +275,11 @@ def ask(
     """
     status = StatusClient(require_status_url(find_target(home=home, url=url)))
     endpoint = endpoint_of(status.deployment(resolve_id(name)))
-    client = EndpointClient(endpoint, max_tokens=max_tokens, temperature=temperature)
     live = not (as_json or no_stream)
-    reply = _ask(client, prompt, live=live)
+    with EndpointClient(
+        endpoint, max_tokens=max_tokens, temperature=temperature
+    ) as client:
+        reply = _ask(client, prompt, live=live)
     if as_json:
         emit(reply.document())
     else:

@@ -239,32 +239,30 @@ def _watched(stage: _Stage, looks: Iterator[View]) -> View:
 
 
 def _ask(stage: _Stage, view: View) -> list[Reply]:
-    client = EndpointClient(endpoint_of(view), max_tokens=MAX_TOKENS)
-
     def show(text: str) -> None:
         stage.console.print(clean(text, lines=True), end="")
         sys.stdout.flush()
 
-    replies: list[Reply] = []
-    forms: tuple[Callable[[], Reply], ...] = (
-        lambda: client.chat(SAMPLE_PROMPT),
-        lambda: client.chat_stream(SAMPLE_PROMPT, show),
-        lambda: client.predict(SAMPLE_PROMPT),
-        lambda: client.stream_raw_predict(SAMPLE_PROMPT, show),
-    )
     stage.say(f"  question: {SAMPLE_PROMPT}")
-    for ask in forms:
-        stage.say("")
-        reply = ask()
-        if reply.first_token_seconds is None:
-            stage.say(clean(reply.answer, lines=True))
-        else:
-            stage.say("")
-        if not reply.answer.strip():
-            raise WeightdropError(f"{reply.form} gave no answer.")
-        stage.say(f"  {_timing(reply)}", style="dim")
-        replies.append(reply)
-    return replies
+    with EndpointClient(endpoint_of(view), max_tokens=MAX_TOKENS) as client:
+        forms: tuple[Callable[[], Reply], ...] = (
+            lambda: client.chat(SAMPLE_PROMPT),
+            lambda: client.chat_stream(SAMPLE_PROMPT, show),
+            lambda: client.predict(SAMPLE_PROMPT),
+            lambda: client.stream_raw_predict(SAMPLE_PROMPT, show),
+        )
+        return [_asked(stage, ask) for ask in forms]
+
+
+def _asked(stage: _Stage, ask: Callable[[], Reply]) -> Reply:
+    stage.say("")
+    reply = ask()
+    streamed = reply.first_token_seconds is not None
+    stage.say("" if streamed else clean(reply.answer, lines=True))
+    if not reply.answer.strip():
+        raise WeightdropError(f"{reply.form} gave no answer.")
+    stage.say(f"  {_timing(reply)}", style="dim")
+    return reply
 
 
 def _timing(reply: Reply) -> str:
