@@ -1,6 +1,5 @@
 resource "google_cloudfunctions2_function" "this" {
   # checkov:skip=CKV_GCP_124:People and programs call status from anywhere, always through IAM; the others take internal calls only.
-  # checkov:skip=CKV2_GCP_10:That check reads the trigger of first-generation functions; these take HTTPS only, from accounts that may invoke them.
   name         = var.name
   project      = var.project
   location     = var.region

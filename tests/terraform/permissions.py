@@ -1,0 +1,262 @@
+"""Which permissions the code needs, read from the code itself.
+
+A vendor call is an attribute that is called, by a name that one of Google's
+clients has a network method of: a call that nobody entered in the table below
+is a test that fails, and so is an entry that no code calls any more.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from terraform.harness import ROOT
+
+LIBRARY = ROOT / "shared" / "weightdrop"
+HANDLERS = ROOT / "functions" / "weightdrop_functions"
+
+PORTS: Mapping[str, tuple[Path, ...]] = {
+    "artifacts": (LIBRARY / "adapters" / "gcs.py",),
+    "records": (LIBRARY / "adapters" / "firestore.py",),
+    "bus": (LIBRARY / "adapters" / "pubsub.py",),
+    "platform": tuple(sorted((LIBRARY / "adapters" / "vertex").glob("*.py"))),
+}
+CLASSES = {"bus": "PubsubBus"}
+"""Where only one class of an adapter is the port that functions use."""
+
+CALLS: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "artifacts": {
+        "list_blobs": frozenset({"storage.objects.list"}),
+        "reload": frozenset({"storage.objects.get"}),
+        "download_as_bytes": frozenset({"storage.objects.get"}),
+    },
+    "records": {
+        "get": frozenset({"datastore.entities.get", "datastore.entities.list"}),
+        "get_all": frozenset({"datastore.entities.get"}),
+        "create": frozenset({"datastore.entities.create"}),
+        "set": frozenset({"datastore.entities.create", "datastore.entities.update"}),
+        "update": frozenset({"datastore.entities.update"}),
+        "commit": frozenset(),  # needs what is in the batch
+    },
+    "bus": {"publish": frozenset({"pubsub.topics.publish"})},
+    "platform": {
+        "get_model": frozenset({"aiplatform.models.get"}),
+        "list_models": frozenset({"aiplatform.models.list"}),
+        "upload_model": frozenset({"aiplatform.models.upload"}),
+        "delete_model": frozenset({"aiplatform.models.delete"}),
+        "get_endpoint": frozenset({"aiplatform.endpoints.get"}),
+        "list_endpoints": frozenset({"aiplatform.endpoints.list"}),
+        "create_endpoint": frozenset({"aiplatform.endpoints.create"}),
+        "update_endpoint": frozenset({"aiplatform.endpoints.update"}),
+        "delete_endpoint": frozenset({"aiplatform.endpoints.delete"}),
+        "deploy_model": frozenset(
+            {"aiplatform.endpoints.deploy", "iam.serviceAccounts.actAs"}
+        ),
+        "undeploy_model": frozenset({"aiplatform.endpoints.undeploy"}),
+        # An operation is read with the right to read what it works on.
+        "get": frozenset(
+            {
+                "aiplatform.endpoints.get",
+                "aiplatform.models.get",
+                "aiplatform.operations.list",
+            }
+        ),
+        "post": frozenset({"aiplatform.endpoints.predict"}),
+    },
+}
+"""Permissions by port and vendor call."""
+
+ROLES: Mapping[str, frozenset[str]] = {
+    "roles/storage.objectViewer": frozenset(
+        {"storage.objects.get", "storage.objects.list"}
+    ),
+    "roles/datastore.user": frozenset(
+        {
+            "datastore.entities.create",
+            "datastore.entities.delete",
+            "datastore.entities.get",
+            "datastore.entities.list",
+            "datastore.entities.update",
+        }
+    ),
+    "roles/pubsub.publisher": frozenset({"pubsub.topics.publish"}),
+    "roles/iam.serviceAccountUser": frozenset({"iam.serviceAccounts.actAs"}),
+}
+"""What Google's roles allow, as far as it matters here."""
+
+HOUSEKEEPING = {"close"}
+"""Methods of clients that reach no service."""
+
+
+@cache
+def network_methods(port: str) -> frozenset[str]:
+    """Names of the methods by which Google's clients reach the service."""
+    found: set[str] = set()
+    for client in _clients(port):
+        for name, member in inspect.getmembers(client, callable):
+            if not name.startswith("_") and _waits(member):
+                found.add(name)
+    return frozenset(found - HOUSEKEEPING)
+
+
+def _waits(member: object) -> bool:
+    try:
+        return "timeout" in inspect.signature(member).parameters  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def _clients(port: str) -> tuple[type, ...]:
+    if port == "artifacts":
+        from google.cloud import storage  # noqa: PLC0415  # slow, and not for all
+
+        return storage.Client, storage.Bucket, storage.Blob
+    if port == "records":
+        from google.cloud import firestore  # noqa: PLC0415
+
+        return (
+            firestore.Client,
+            firestore.CollectionReference,
+            firestore.DocumentReference,
+            firestore.Query,
+            firestore.WriteBatch,
+        )
+    if port == "bus":
+        from google.pubsub_v1 import PublisherClient  # noqa: PLC0415
+
+        return (PublisherClient,)
+    from google.cloud import aiplatform_v1 as vertex  # noqa: PLC0415
+
+    return vertex.EndpointServiceClient, vertex.ModelServiceClient
+
+
+SESSION = frozenset({"get", "post", "put", "patch", "delete", "request"})
+"""Methods of the plain HTTP session that the platform's adapter also uses."""
+
+BATCH = frozenset({"create", "set", "update", "delete"})
+"""Writes of a batch, which reach Firestore with its commit."""
+
+
+def calls(port: str) -> frozenset[str]:
+    """Names of the vendor calls that the adapter of a port makes."""
+    names = network_methods(port)
+    names |= {"platform": SESSION, "records": BATCH}.get(port, frozenset())
+    return frozenset(
+        node.func.attr
+        for tree in _trees(port)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in names
+        and not _own(node.func)
+    )
+
+
+def _own(called: ast.Attribute) -> bool:
+    """Whether the call is of a method of ours (`self.x()`, `super().x()`)."""
+    return isinstance(called.value, ast.Name) and called.value.id == "self"
+
+
+def _trees(port: str) -> Iterator[ast.AST]:
+    for path in PORTS[port]:
+        tree = ast.parse(path.read_text())
+        wanted = CLASSES.get(port)
+        if wanted is None:
+            yield tree
+        else:
+            yield from (
+                node
+                for node in tree.body
+                if isinstance(node, ast.ClassDef) and node.name == wanted
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an entry point reaches: ports, and topics it publishes on."""
+
+    ports: frozenset[str]
+    buries: bool
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """Everything that its calls need."""
+        return frozenset(
+            permission
+            for port in self.ports
+            for call in calls(port)
+            for permission in CALLS[port].get(call, ())
+        )
+
+
+def use(entry_point: str) -> Use:
+    """What an entry point reaches, through its handler and the wiring."""
+    app = _app_members()
+    seen: set[str] = set()
+    waiting = set(_handler_members(entry_point))
+    while waiting:
+        name = waiting.pop()
+        if name in app and name not in seen:
+            seen.add(name)
+            waiting |= _self_members(app[name])
+    return Use(
+        ports=frozenset(seen & set(PORTS)),
+        buries=any("DEAD_LETTERS_TOPIC" in ast.unparse(app[name]) for name in seen),
+    )
+
+
+def _app_members() -> dict[str, ast.FunctionDef]:
+    tree = ast.parse((LIBRARY / "bootstrap.py").read_text())
+    app = next(
+        node
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == "App"
+    )
+    return {node.name: node for node in app.body if isinstance(node, ast.FunctionDef)}
+
+
+def _self_members(function: ast.FunctionDef) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
+def _handler_members(entry_point: str) -> set[str]:
+    """Members of the application that a handler asks for."""
+    tree = ast.parse((HANDLERS / "handlers.py").read_text())
+    handler = next(
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == entry_point
+    )
+    found = _members_of_app(handler)
+    for node in ast.walk(handler):
+        if isinstance(node, ast.ImportFrom) and node.module == "weightdrop_functions":
+            for alias in node.names:
+                path = HANDLERS / f"{alias.name}.py"
+                found |= _members_of_app(ast.parse(path.read_text()))
+    return found
+
+
+def _members_of_app(tree: ast.AST) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and (
+            (isinstance(node.value, ast.Name) and node.value.id == "app")
+            or (
+                isinstance(node.value, ast.Call)
+                and isinstance(node.value.func, ast.Name)
+                and node.value.func.id == "app"
+            )
+        )
+    }
