@@ -130,6 +130,11 @@ class Budget:
         self._gpus = gpus
 
     @property
+    def total(self) -> int:
+        """Accelerators there are."""
+        return self._gpus
+
+    @property
     def used(self) -> int:
         """Accelerators that deployments hold now."""
         return sum(

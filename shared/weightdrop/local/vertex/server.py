@@ -35,6 +35,7 @@ from weightdrop.local.vertex.models import Models
 from weightdrop.local.vertex.operations import Operations
 from weightdrop.local.vertex.prediction import Predictions
 from weightdrop.local.vertex.processes import Processes
+from weightdrop.local.vertex.quotas import QuotaCalls
 from weightdrop.local.vertex.router import Router
 from weightdrop.local.vertex.store import Store
 
@@ -97,6 +98,7 @@ class StandIn:
         OperationCalls(self.router, self._operations)
         PredictionCalls(self.router, predictions)
         GardenCalls(self.router, garden)
+        self.quotas = QuotaCalls(self.router, budget)
 
     def start(self) -> None:
         """Clean up after an earlier run, and go on where it stopped."""
@@ -154,8 +156,12 @@ def make_app(config: Config, *, dns: str) -> Starlette:
             }
         )
 
+    async def series(_: Request) -> Response:
+        return JSONResponse(stand_in.quotas.series())
+
     routes = [
         Route("/", about),
+        Route("/v3/projects/{project}/timeSeries", series),
         Route("/{path:path}", stand_in.answer, methods=_METHODS),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
