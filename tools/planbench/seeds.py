@@ -86,7 +86,14 @@ def _difference(
     if isinstance(theirs, NoPlan):
         reason = theirs.alternatives[0].reason if theirs.alternatives else ""
         return f"Theirs {reason or theirs.findings[0].detail}."
-    return _compared(outcome, theirs, machine_gpus=machine.accelerator_count)
+    defaults = tables.defaults
+    length = min(defaults.max_model_len, facts.max_position)
+    return _compared(
+        outcome,
+        theirs,
+        machine_gpus=machine.accelerator_count,
+        wanted=defaults.full_length_sequences * length,
+    )
 
 
 def _same(outcome: Plan, garden: dict[str, Any]) -> str:
@@ -96,11 +103,13 @@ def _same(outcome: Plan, garden: dict[str, Any]) -> str:
     return "The same machine."
 
 
-def _compared(ours: Plan, theirs: Plan, *, machine_gpus: int) -> str:
+def _compared(ours: Plan, theirs: Plan, *, machine_gpus: int, wanted: int) -> str:
     holds = (
         f"theirs holds {theirs.memory.kv_cache_tokens:,} tokens in the cache, "
         f"ours {ours.memory.kv_cache_tokens:,}"
     )
+    if theirs.memory.kv_cache_tokens < wanted:
+        holds += f", and {wanted:,} are wanted"
     same_gpu = ours.accelerator_type == theirs.accelerator_type
     if same_gpu and ours.accelerator_count == machine_gpus:
         lead = "The same GPU in a machine with fewer processors"

@@ -165,9 +165,9 @@ class TestCheapest:
         model = replace(model, tensors=(*model.tensors, *experts))
         best = float("inf")
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.process_time()
             planned(model)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
 
         assert best < 0.05
 

@@ -131,4 +131,6 @@ def image_values_per_token(config: ModelConfig) -> int:
     ratio = vision.get("pixel_shuffle_ratio")
     if isinstance(ratio, float) and 0 < ratio <= 1:
         return int(patch * patch * 3 / (ratio * ratio))
+    if config.model_type.startswith("llava"):
+        return patch * patch * 3
     return 0

@@ -17,9 +17,12 @@ class PlanRequest:
         accelerator_type: Vertex AI's enum name.
         accelerator_count: GPUs per replica; 0 when not chosen.
         max_model_len: Context length; 0 lets the planner choose.
-        max_num_seqs: Concurrent sequences; 0 is the engine's default.
-        gpu_memory_utilization: Share of the GPU's physical memory.
-        max_hourly_usd: Refuse plans that cost more; 0 is no limit.
+        max_num_seqs: Sequences the engine admits and the cache must hold at
+            full length where a machine is chosen; 0 lets the planner choose.
+        gpu_memory_utilization: Share of the GPU's physical memory; 0 is the
+            engine's default.
+        max_hourly_usd: Refuse plans whose replicas cost more together; 0 is
+            no limit.
         min_replica_count: Replicas kept.
         max_replica_count: Upper bound of autoscaling.
         scale_to_zero: Whether idle replicas go away altogether.

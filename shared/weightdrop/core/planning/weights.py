@@ -40,6 +40,7 @@ _WHOLE = (
     "mm_input_projection",
     "multi_modal_projector",
 )
+_EXPERTS = ".experts."
 _KEY_VALUE = (".k_proj.", ".v_proj.")
 _SCALE = ("scale", "scale_inv", "scales", "input_scale")
 
@@ -109,11 +110,35 @@ def _loaded_bytes(tensor: Tensor, width: int, *, quantized: bool) -> int:
     return prod(tensor.shape) * width
 
 
-def _loaded(model: ModelFacts) -> Iterable[Tensor]:
-    """The tensors the engine loads, without those it ignores."""
+def _experts_apart(model: ModelFacts, kept: frozenset[str]) -> tuple[int, list[Tensor]]:
+    """Bytes of the experts that are loaded as stored, and all other tensors.
+
+    They are nine in ten tensors of a large mixture, and need no more than an
+    addition.
+    """
+    beyond = f".layers.{model.layers}."
+    nbytes = sum(
+        [
+            tensor.nbytes
+            for tensor in model.tensors
+            if _EXPERTS in tensor.name
+            and tensor.dtype in kept
+            and beyond not in tensor.name
+        ]
+    )
+    others = [
+        tensor
+        for tensor in model.tensors
+        if _EXPERTS not in tensor.name or tensor.dtype not in kept
+    ]
+    return nbytes, others
+
+
+def _loaded(model: ModelFacts, tensors: Iterable[Tensor]) -> Iterable[Tensor]:
+    """Those of `tensors` the engine loads, without those it ignores."""
     # Layers past the last hidden one hold multi-token prediction.
     unused = (f"model.layers.{model.layers}.", "mtp.")
-    for tensor in model.tensors:
+    for tensor in tensors:
         name = tensor.name
         if name.startswith(unused) or name.endswith("rotary_emb.inv_freq"):
             continue
@@ -130,6 +155,11 @@ def _kept_dtypes(width: int, *, quantized: bool) -> frozenset[str]:
     return frozenset(_KNOWN_DTYPES - plain)
 
 
+def _is_key_value(name: str) -> bool:
+    """Whether the language model's key and value heads share the matrix."""
+    return any(part in name for part in _KEY_VALUE) and "vis" not in name
+
+
 def _fused_name(name: str) -> str:
     for part, fused in _FUSED:
         if part in name:
@@ -141,18 +171,14 @@ def weight_table(model: ModelFacts, engine: EngineConstants) -> WeightTable:
     """How the weights of `model` are placed by `engine`."""
     width = DTYPE_BYTES[model.dtype]
     quantized = bool(model.quantization)
-    experts = embedding = edge = whole = absorbed = 0
+    embedding = edge = whole = absorbed = 0
     split: Counter[str] = Counter()
     heads: Counter[str] = Counter()
-    kept = _kept_dtypes(width, quantized=quantized)
-    for tensor in _loaded(model):
+    experts, others = _experts_apart(model, _kept_dtypes(width, quantized=quantized))
+    for tensor in _loaded(model, others):
         name = tensor.name
-        if ".experts." in name and tensor.dtype in kept:
-            # Nine in ten tensors of a large mixture: no more than an addition.
-            experts += tensor.nbytes
-            continue
         size = _loaded_bytes(tensor, width, quantized=quantized)
-        if ".experts." in name:
+        if _EXPERTS in name:
             experts += size
         elif len(tensor.shape) < _MATRIX or any(part in name for part in _WHOLE):
             whole += size
@@ -160,7 +186,7 @@ def weight_table(model: ModelFacts, engine: EngineConstants) -> WeightTable:
             embedding += size
             edge = max(edge, size)
         else:
-            pool = heads if any(part in name for part in _KEY_VALUE) else split
+            pool = heads if _is_key_value(name) else split
             pool[_fused_name(name)] += size
             if name.endswith(".kv_b_proj.weight"):
                 absorbed += prod(tensor.shape) * width
