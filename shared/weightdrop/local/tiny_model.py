@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -18,12 +19,6 @@ from numpy.typing import NDArray
 from safetensors import TensorSpec, serialize_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-_HIDDEN: Final = 128
-_INTERMEDIATE: Final = 384
-_LAYERS: Final = 4
-_HEADS: Final = 4
-_KEY_VALUE_HEADS: Final = 2
-_HEAD_DIM: Final = 32  # the smallest that vLLM's CPU attention takes
 _CONTEXT: Final = 2048
 _VOCABULARY: Final = 1024
 _SHORTEST_WORD: Final = 4  # its leading space included
@@ -76,7 +71,24 @@ and they come back. That is why we remember a song, a season and a table of squa
 """
 
 
-def make_tiny_llama(folder: Path, *, shards: int = 4, seed: int = 0) -> None:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large the model is, in the words of its config.json."""
+
+    hidden: int = 128
+    intermediate: int = 384
+    layers: int = 4
+    heads: int = 4
+    key_value_heads: int = 2
+    head_dim: int = 32  # the smallest that vLLM's CPU attention takes
+
+
+_TINY: Final = Size()
+
+
+def make_tiny_llama(
+    folder: Path, *, shards: int = 4, seed: int = 0, size: Size = _TINY
+) -> None:
     """Write a tiny Llama into `folder`, which is made if it is missing.
 
     The same arguments write the same bytes; another seed writes other weights.
@@ -85,13 +97,14 @@ def make_tiny_llama(folder: Path, *, shards: int = 4, seed: int = 0) -> None:
         folder: Where the files go; files of the same names are replaced.
         shards: Number of safetensors files; one file without an index if 1.
         seed: Decides the weights.
+        size: For measurements that need more than a tiny one.
 
     Raises:
         ValueError: If `shards` is not between 1 and the number of tensors.
         OSError: If the folder cannot be written.
     """
     tokenizer = _train_tokenizer()
-    tensors = _tensors(_sayable(tokenizer), np.random.default_rng(seed))
+    tensors = _tensors(_sayable(tokenizer), np.random.default_rng(seed), size)
     if not 1 <= shards <= len(tensors):
         raise ValueError(f"shards is {shards}; it must be 1 to {len(tensors)}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +120,7 @@ def make_tiny_llama(folder: Path, *, shards: int = 4, seed: int = 0) -> None:
             "max_new_tokens": _LONGEST_ANSWER,
         },
         # Last, as an uploader would: it is the file that starts a deployment.
-        "config.json": _config(tokenizer.get_vocab_size(), begin, end),
+        "config.json": _config(tokenizer.get_vocab_size(), begin, end, size),
     }
     for name, document in documents.items():
         (folder / name).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
@@ -150,24 +163,26 @@ def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, object]:
     }
 
 
-def _config(vocabulary: int, begin: int | None, end: int | None) -> dict[str, object]:
+def _config(
+    vocabulary: int, begin: int | None, end: int | None, size: Size
+) -> dict[str, object]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": False,
         "attention_dropout": 0.0,
         "bos_token_id": begin,
         "eos_token_id": end,
-        "head_dim": _HEAD_DIM,
+        "head_dim": size.head_dim,
         "hidden_act": "silu",
-        "hidden_size": _HIDDEN,
+        "hidden_size": size.hidden,
         "initializer_range": 0.02,
-        "intermediate_size": _INTERMEDIATE,
+        "intermediate_size": size.intermediate,
         "max_position_embeddings": _CONTEXT,
         "mlp_bias": False,
         "model_type": "llama",
-        "num_attention_heads": _HEADS,
-        "num_hidden_layers": _LAYERS,
-        "num_key_value_heads": _KEY_VALUE_HEADS,
+        "num_attention_heads": size.heads,
+        "num_hidden_layers": size.layers,
+        "num_key_value_heads": size.key_value_heads,
         "rms_norm_eps": 1e-05,
         "rope_theta": 10000.0,
         "tie_word_embeddings": False,
@@ -186,7 +201,7 @@ def _sayable(tokenizer: Tokenizer) -> NDArray[np.bool_]:
 
 
 def _tensors(
-    sayable: NDArray[np.bool_], random: np.random.Generator
+    sayable: NDArray[np.bool_], random: np.random.Generator, size: Size
 ) -> dict[str, NDArray[np.float32]]:
     vocabulary = sayable.size
 
@@ -195,26 +210,26 @@ def _tensors(
         return values * np.float32(scale / columns**0.5)
 
     def ones() -> NDArray[np.float32]:
-        return np.ones(_HIDDEN, dtype=np.float32)
+        return np.ones(size.hidden, dtype=np.float32)
 
-    tensors = {"model.embed_tokens.weight": matrix(vocabulary, _HIDDEN, 11.0)}
-    for number in range(_LAYERS):
+    tensors = {"model.embed_tokens.weight": matrix(vocabulary, size.hidden, 11.0)}
+    for number in range(size.layers):
         layer = f"model.layers.{number}."
-        queries, keys = _HEADS * _HEAD_DIM, _KEY_VALUE_HEADS * _HEAD_DIM
+        queries, keys = size.heads * size.head_dim, size.key_value_heads * size.head_dim
         tensors |= {
             layer + "input_layernorm.weight": ones(),
-            layer + "self_attn.q_proj.weight": matrix(queries, _HIDDEN),
-            layer + "self_attn.k_proj.weight": matrix(keys, _HIDDEN),
-            layer + "self_attn.v_proj.weight": matrix(keys, _HIDDEN, 2.0),
-            layer + "self_attn.o_proj.weight": matrix(_HIDDEN, queries, 2.0),
+            layer + "self_attn.q_proj.weight": matrix(queries, size.hidden),
+            layer + "self_attn.k_proj.weight": matrix(keys, size.hidden),
+            layer + "self_attn.v_proj.weight": matrix(keys, size.hidden, 2.0),
+            layer + "self_attn.o_proj.weight": matrix(size.hidden, queries, 2.0),
             layer + "post_attention_layernorm.weight": ones(),
-            layer + "mlp.gate_proj.weight": matrix(_INTERMEDIATE, _HIDDEN),
-            layer + "mlp.up_proj.weight": matrix(_INTERMEDIATE, _HIDDEN),
-            layer + "mlp.down_proj.weight": matrix(_HIDDEN, _INTERMEDIATE, 2.0),
+            layer + "mlp.gate_proj.weight": matrix(size.intermediate, size.hidden),
+            layer + "mlp.up_proj.weight": matrix(size.intermediate, size.hidden),
+            layer + "mlp.down_proj.weight": matrix(size.hidden, size.intermediate, 2.0),
         }
     tensors["model.norm.weight"] = ones()
     # A token whose row is nothing is never the likeliest.
-    head = matrix(vocabulary, _HIDDEN, 4.0) * sayable[:, None].astype(np.float32)
+    head = matrix(vocabulary, size.hidden, 4.0) * sayable[:, None].astype(np.float32)
     tensors["lm_head.weight"] = head
     return tensors
 
