@@ -43,7 +43,9 @@ def open_model(settings: Environment, folder: Path) -> Model:
     uri = settings.storage_uri
     if uri.startswith("gs://"):
         bucket = Bucket(uri, settings.storage_endpoint)
-        return BucketModel(bucket, folder, streams=settings.streams)
+        return BucketModel(
+            bucket, folder, streams=settings.streams, digest=settings.digest
+        )
     parts = urlsplit(uri)
     origin = Path(unquote(parts.path)) if parts.scheme == "file" else Path(uri)
     if not uri or not origin.is_dir():
@@ -87,10 +89,21 @@ class FolderModel:
 
 
 class BucketModel:
-    """A prefix of a bucket, copied in parallel."""
+    """A prefix of a bucket, copied in parallel.
 
-    def __init__(self, bucket: Bucket, folder: Path, *, streams: int) -> None:
+    Args:
+        bucket: Where the model is.
+        folder: Where it goes.
+        streams: Ranges read at a time.
+        digest: What was validated; another set of files is refused. Empty accepts
+            any.
+    """
+
+    def __init__(
+        self, bucket: Bucket, folder: Path, *, streams: int, digest: str = ""
+    ) -> None:
         self._bucket = bucket
+        self._digest = digest
         self._folder = folder
         self._copy = Prefetch(bucket, folder, streams=streams)
         self._weights: list[Source] = []
@@ -101,6 +114,13 @@ class BucketModel:
         if not found:
             raise ServingError(
                 Exit.WEIGHTS_MISSING, f"there is nothing at {self._bucket.uri}"
+            )
+        if self._digest and selection.digest(found) != self._digest:
+            raise ServingError(
+                Exit.WEIGHTS_UNUSABLE,
+                f"{self._bucket.uri} is not what was validated: its files have the "
+                f"digest {selection.digest(found)}, not {self._digest}. Drop the "
+                "folder again.",
             )
         self._copy.copy(selection.small_files(found))
         self._weights = selection.weight_files(found, _indexes(self._folder))

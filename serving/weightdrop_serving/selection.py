@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -26,14 +27,21 @@ _NEVER: Final = (
 _LARGEST_SMALL_FILE: Final = 128 << 20  # bytes; tokenizers stay far below
 
 
+def digest(files: Iterable[Source]) -> str:
+    """What identifies a drop: sha256 over sorted path, size and crc32c.
+
+    The same as the deploying side computes; generations differ in the copy that
+    Vertex AI makes, so they are no part of it.
+    """
+    state = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.path):
+        state.update(f"{file.path}\0{file.size}\0{file.crc32c}\n".encode())
+    return state.hexdigest()
+
+
 def is_weights(path: str) -> bool:
     """Whether `path` is a file of tensors."""
     return any(fnmatch.fnmatch(path, pattern) for pattern in _WEIGHTS)
-
-
-def is_index(path: str) -> bool:
-    """Whether `path` says which file holds which tensor."""
-    return path in (SAFETENSORS_INDEX, BIN_INDEX)
 
 
 def small_files(files: Iterable[Source]) -> list[Source]:

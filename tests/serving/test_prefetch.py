@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 
 import google_crc32c
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servingbench.emulator import Conditions, Emulator, emulator
 
+from weightdrop.core.artifacts.objects import StoredObject, artifact_set
 from weightdrop.local.tiny_model import make_tiny_llama
 from weightdrop_serving import crc, prefetch
 from weightdrop_serving.failures import Exit, ServingError
@@ -143,6 +145,32 @@ def test_nothing_at_the_address(drop: Path, tmp_path: Path) -> None:
         with pytest.raises(ServingError, match="gs://bench/other") as caught:
             model.fetch_small()
     assert caught.value.status is Exit.WEIGHTS_MISSING
+
+
+def test_only_what_was_validated_is_served(drop: Path, tmp_path: Path) -> None:
+    """The digest is the deploying side's own; one other byte and nothing is read."""
+    (tmp_path / "out").mkdir()
+    with emulator(drop) as service:
+        bucket = Bucket("gs://bench/m", service.url)
+        objects = [service.facts(name) or {} for name in service.names("m/")]
+        stored = tuple(
+            StoredObject(
+                name=facts["name"],
+                generation=int(facts["generation"]),
+                size=int(facts["size"]),
+                crc32c=facts["crc32c"],
+                updated=datetime.now(UTC),
+            )
+            for facts in objects
+        )
+        digest = artifact_set("bench", "m", stored).digest
+        good = BucketModel(bucket, tmp_path / "out", streams=2, digest=digest)
+        good.fetch_small()
+        (drop / "m" / "tokenizer.json").write_bytes(b"{}")
+        bad = BucketModel(bucket, tmp_path / "out", streams=2, digest=digest)
+        with pytest.raises(ServingError, match="not what was validated") as caught:
+            bad.fetch_small()
+    assert caught.value.status is Exit.WEIGHTS_UNUSABLE
 
 
 def test_a_copy_can_be_stopped(drop: Path, tmp_path: Path) -> None:

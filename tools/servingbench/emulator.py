@@ -5,9 +5,11 @@ For measurements and for tests of failure; the local stack has a server of its o
 
 from __future__ import annotations
 
+import argparse
 import base64
 import contextlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -215,3 +217,23 @@ def emulator(root: Path, conditions: Conditions | None = None) -> Iterator[Emula
         yield running
     finally:
         running.stop()
+
+
+def main() -> None:
+    """Serve a folder until the end; the address goes to standard output."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--first-byte", type=float, default=0.0)
+    parser.add_argument("--rate", type=float, default=0.0)
+    words = parser.parse_args()
+    conditions = Conditions(first_byte=words.first_byte, rate=words.rate)
+    with emulator(words.root, conditions) as running:
+        for name in running.names(""):
+            running.facts(name)  # checksums are Cloud Storage's business, not ours
+        sys.stdout.write(running.url + "\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
