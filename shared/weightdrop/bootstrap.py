@@ -6,7 +6,6 @@ every import: an event that is ignored makes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
@@ -17,12 +16,21 @@ from weightdrop.clock import SystemClock
 from weightdrop.settings import Backend, Settings, home_folder
 
 if TYPE_CHECKING:
-    from weightdrop.ports import Artifacts, Bus, Clock, Follower, Platform, Records
+    from weightdrop.ports import (
+        Artifacts,
+        Bus,
+        Clock,
+        DeadLetters,
+        Follower,
+        Platform,
+        Records,
+    )
     from weightdrop.services.admit import Admission
     from weightdrop.services.commands import Commands
     from weightdrop.services.query import Query
     from weightdrop.services.reconcile import Reconciler
     from weightdrop.services.tick import Tick
+    from weightdrop.uploads import Uploads
 
 SWEEP_SECONDS = 300.0
 """How often one process looks for resources that nobody claims."""
@@ -44,6 +52,13 @@ class App:
         return GcsArtifacts(
             project=self.settings.project, endpoint=self.settings.storage_endpoint
         )
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """The buckets, for who drops."""
+        from weightdrop.adapters.gcs_upload import GcsUploads  # noqa: PLC0415
+
+        return GcsUploads(self.settings)
 
     @cached_property
     def records(self) -> Records:
@@ -81,12 +96,36 @@ class App:
         return PubsubFollower(project=self.settings.project)
 
     @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """What could not be handled."""
+        if self.settings.backend is Backend.LOCAL:
+            from weightdrop.local.letters import SqliteDeadLetters  # noqa: PLC0415
+
+            return SqliteDeadLetters(home_folder(self.settings) / "queue.db")
+        from weightdrop.adapters.pubsub_letters import (  # noqa: PLC0415
+            PubsubDeadLetters,
+        )
+
+        return PubsubDeadLetters(project=self.settings.project)
+
+    @cached_property
     def platform(self) -> Platform:
         """Vertex AI."""
-        from weightdrop.adapters.vertex import VertexPlatform  # noqa: PLC0415
+        from weightdrop.adapters.vertex import (  # noqa: PLC0415
+            Safeguards,
+            VertexPlatform,
+        )
 
+        chosen = self.settings
         return VertexPlatform(
-            project=self.settings.project, endpoint=self.settings.vertex_endpoint
+            project=chosen.project,
+            endpoint=chosen.vertex_endpoint,
+            safeguards=Safeguards(
+                service_account=chosen.serving_account,
+                kms_key=chosen.kms_key,
+                private_projects=chosen.private_projects,
+                private_network=chosen.private_network,
+            ),
         )
 
     @cached_property
@@ -154,16 +193,8 @@ class App:
         self, attributes: Mapping[str, object], data: object, *, reason: str
     ) -> None:
         """Keep a message that can never be handled, with the reason."""
-        from weightdrop.core.deployment.events import DEAD_LETTERS_TOPIC  # noqa: PLC0415
-        from weightdrop.core.deployment.record import Message  # noqa: PLC0415
+        from weightdrop import letters  # noqa: PLC0415
 
         self.bus.publish(
-            Message(
-                id=f"dead-{attributes.get('id', '')}",
-                topic=DEAD_LETTERS_TOPIC,
-                ordering_key="",
-                type="",
-                time=self.clock.now(),
-                data=json.dumps({"reason": reason, "message": data}, default=str),
-            )
+            letters.bury(attributes, data, reason=reason, now=self.clock.now())
         )

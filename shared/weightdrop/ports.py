@@ -33,6 +33,8 @@ __all__ = [
     "Artifacts",
     "Bus",
     "Clock",
+    "DeadLetter",
+    "DeadLetters",
     "DeploySpec",
     "Endpoint",
     "EndpointSpec",
@@ -203,6 +205,45 @@ class Follower(Protocol):
         the next message; it ends when none came for `idle_seconds`, or never.
         What was set up for it is gone when the context is left. Raises
         NotFoundError if there is no such topic and the bus knows its topics.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be handled.
+
+    Attributes:
+        id: Names it, for a re-drive.
+        origin: Topic it goes to when it is re-driven; empty if unknown.
+        reason: Why it was given up.
+        attempts: How often it was tried; 0 if nobody counted.
+        time: When it was given up.
+        ordering_key: Of the message; usually the deployment id.
+        data: Body of the message, as text.
+    """
+
+    id: str
+    origin: str
+    reason: str
+    attempts: int
+    time: datetime
+    ordering_key: str
+    data: str
+
+
+class DeadLetters(Protocol):
+    """What could not be handled, kept until a person has seen to it."""
+
+    def letters(self, *, limit: int) -> tuple[DeadLetter, ...]:
+        """At most `limit` of them, oldest first; looking takes nothing away."""
+        ...
+
+    def redrive(self, letter_id: str) -> DeadLetter:
+        """Publish it anew, as it was, to the topic it came from.
+
+        It is a dead letter no more then. Raises NotFoundError if there is none
+        of this id, ConflictError if nobody knows where it came from.
         """
         ...
 

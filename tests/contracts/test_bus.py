@@ -16,7 +16,7 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from fakes.builders import NOON, make_message
 from fakes.bus import MemoryBus
-from weightdrop.adapters.pubsub import PubsubBus, PubsubFollower, _connection
+from weightdrop.adapters.pubsub import PubsubBus, PubsubFollower, connection
 from weightdrop.core.deployment.record import Message
 from weightdrop.errors import NotFoundError, PermanentError, TransientError
 from weightdrop.local.follower import SqliteFollower
@@ -45,7 +45,7 @@ class Place:
 
 def _cloud(endpoint: str) -> Iterator[Place]:
     project = f"test-{uuid.uuid4().hex[:20]}"
-    with PublisherClient(**_connection(PublisherClient, endpoint)) as admin:
+    with PublisherClient(**connection(PublisherClient, endpoint)) as admin:
         for topic in ("weightdrop-events", "weightdrop-requests"):
             admin.create_topic(name=f"projects/{project}/topics/{topic}")
         admin.create_topic(
@@ -261,7 +261,7 @@ def test_a_follower_leaves_no_subscription(
     topic = f"projects/{cloud_place.bus._project}/topics/{cloud_place.topic}"  # type: ignore[attr-defined]
 
     def subscriptions() -> list[str]:
-        with PublisherClient(**_connection(PublisherClient, pubsub_endpoint)) as admin:
+        with PublisherClient(**connection(PublisherClient, pubsub_endpoint)) as admin:
             return list(admin.list_topic_subscriptions(topic=topic))
 
     def interrupted() -> None:
@@ -282,7 +282,7 @@ def test_events_carry_the_attributes_of_the_binding(
     """A subscriber in any language finds CloudEvents' binary form."""
     project = cloud_place.bus._project  # type: ignore[attr-defined]
     name = f"projects/{project}/subscriptions/reader"
-    with SubscriberClient(**_connection(SubscriberClient, pubsub_endpoint)) as reader:
+    with SubscriberClient(**connection(SubscriberClient, pubsub_endpoint)) as reader:
         reader.create_subscription(
             name=name, topic=f"projects/{project}/topics/{cloud_place.topic}"
         )
@@ -308,7 +308,7 @@ def test_a_foreign_message_is_named(cloud_place: Place, pubsub_endpoint: str) ->
     topic = f"projects/{cloud_place.bus._project}/topics/{cloud_place.topic}"  # type: ignore[attr-defined]
     with (
         cloud_place.follower.follow(cloud_place.topic, idle_seconds=60) as messages,
-        PublisherClient(**_connection(PublisherClient, pubsub_endpoint)) as admin,
+        PublisherClient(**connection(PublisherClient, pubsub_endpoint)) as admin,
     ):
         admin.publish(topic=topic, messages=[{"data": b"hello"}])
 

@@ -6,9 +6,8 @@ import base64
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
 import google_crc32c
@@ -20,31 +19,15 @@ from google.cloud import storage
 from weightdrop.adapters.faults import translated
 from weightdrop.errors import TransientError, UsageError
 from weightdrop.settings import Settings
+from weightdrop.uploads import Kept
 
 _READ_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 120.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An object that is there already."""
-
-    size: int
-    crc32c: str
-
-
-def crc32c_of(path: Path) -> str:
-    """The file's CRC-32C as Cloud Storage gives it: base64, big-endian."""
-    state = google_crc32c.Checksum()
-    with path.open("rb") as source:
-        while block := source.read(_READ_BYTES):
-            state.update(block)
-    return base64.b64encode(state.digest()).decode()
-
-
-class Uploads:
-    """Writes objects. Safe to call from several threads.
+class GcsUploads:
+    """The Uploads port; safe to call from several threads.
 
     Args:
         settings: Where Cloud Storage is.
@@ -54,40 +37,40 @@ class Uploads:
         self._client = _client(settings)
 
     def existing(self, bucket: str, prefix: str) -> dict[str, Kept]:
-        """The objects below `prefix` by full name.
-
-        Raises:
-            NotFoundError: If there is no such bucket.
-        """
+        """See `weightdrop.uploads.Uploads.existing`."""
         with _reaching(f"list gs://{bucket}/{prefix}"):
             blobs = self._client.list_blobs(
                 bucket, prefix=f"{prefix}/" if prefix else None
             )
             return {blob.name: Kept(blob.size, blob.crc32c) for blob in blobs}
 
+    def checksum(self, path: Path) -> str:
+        """See `weightdrop.uploads.Uploads.checksum`."""
+        state = google_crc32c.Checksum()
+        with _opened(path) as source:
+            while block := source.read(_READ_BYTES):
+                state.update(block)
+        return base64.b64encode(state.digest()).decode()
+
     def upload(
         self, path: Path, bucket: str, name: str, *, progress: Callable[[int], None]
     ) -> None:
-        """Copy a file to an object, checked by CRC-32C.
-
-        Args:
-            path: The file.
-            bucket: Bucket name.
-            name: Full object name.
-            progress: Called with the bytes read since the last call.
-        """
+        """See `weightdrop.uploads.Uploads.upload`."""
         blob = self._client.bucket(bucket).blob(name)
-        try:
-            source = path.open("rb")
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-        with source, _reaching(f"write gs://{bucket}/{name}"):
+        with _opened(path) as source, _reaching(f"write gs://{bucket}/{name}"):
             blob.upload_from_file(
                 _Counted(source, progress),
                 size=path.stat().st_size,
                 checksum="crc32c",
                 timeout=_TIMEOUT_SECONDS,
             )
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 class _Counted:

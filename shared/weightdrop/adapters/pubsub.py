@@ -60,7 +60,7 @@ class PubsubBus:
             PublisherClient,
         )
 
-        return PublisherClient(**_connection(PublisherClient, self._endpoint))
+        return PublisherClient(**connection(PublisherClient, self._endpoint))
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
@@ -81,7 +81,7 @@ class PubsubBus:
                             "ordering_key": message.ordering_key,
                         }
                     ],
-                    retry=_retry(PUBLISH_SECONDS),
+                    retry=retrying(PUBLISH_SECONDS),
                     timeout=PUBLISH_SECONDS,
                 )
         except NotFoundError as error:
@@ -120,7 +120,7 @@ class PubsubFollower:
         name = f"projects/{self._project}/subscriptions/{FOLLOWER_PREFIX}{uuid.uuid4()}"
         action = f"follow topic {topic} of project {self._project}"
         with translated(action):
-            made = SubscriberClient(**_connection(SubscriberClient, self._endpoint))
+            made = SubscriberClient(**connection(SubscriberClient, self._endpoint))
         with made as client:
             with translated(action):
                 self._subscribe(client, name, topic=topic)
@@ -196,7 +196,8 @@ def _pull(client: Any, name: str, *, seconds: float) -> list[Any]:
     return [it.message for it in pulled]
 
 
-def _retry(seconds: float) -> Any:
+def retrying(seconds: float) -> Any:
+    """A retry for calls that may be repeated, for so many seconds altogether."""
     from google.api_core import exceptions, retry  # noqa: PLC0415
 
     return retry.Retry(
@@ -214,7 +215,7 @@ def _retry(seconds: float) -> Any:
     )
 
 
-def _connection(client: Any, endpoint: str) -> dict[str, Any]:
+def connection(client: Any, endpoint: str) -> dict[str, Any]:
     """What the client's constructor needs to reach an emulator, or Google."""
     if not endpoint:
         return {}

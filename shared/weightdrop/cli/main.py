@@ -39,6 +39,7 @@ _COMMANDS = {
     "retry": _Entry("steering", "Try a failed or undeployed drop again."),
     "rollback": _Entry("steering", "Go back to the revision before."),
     "undeploy": _Entry("steering", "Take a deployment down; its files stay."),
+    "dead-letters": _Entry("dead_letters", "Show what could not be handled."),
 }
 
 
@@ -57,7 +58,7 @@ class _LazyGroup(click.Group):
         if entry is None:
             return None
         module = importlib.import_module(f"weightdrop.cli.{entry.module}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(

@@ -13,13 +13,12 @@ until the subscriber has said how it ended:
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from weightdrop import codec
+from weightdrop import codec, letters
 from weightdrop.clock import SystemClock
 from weightdrop.core.deployment.events import DEAD_LETTERS_TOPIC
 from weightdrop.core.deployment.record import Message
@@ -264,8 +263,12 @@ class SqliteBus:
             for row in reversed(rows)
         )
 
-    def redrive(self, sequence: int) -> Message:
+    def redrive(self, sequence: int, *, held: Message | None = None) -> Message:
         """Publish a dead letter anew to the topic it came from.
+
+        Args:
+            sequence: Of the dead letter.
+            held: What to publish where the letter only wraps it.
 
         Raises:
             NotFoundError: There is no such dead letter with an origin.
@@ -274,8 +277,8 @@ class SqliteBus:
             row = connection.execute(
                 f"SELECT {COLUMNS}, origin "  # noqa: S608
                 "FROM log WHERE topic = ? AND sequence = ? AND NOT redriven "
-                "AND origin != ''",
-                (self._dead_letter_topic, sequence),
+                "AND (origin != '' OR ?)",
+                (self._dead_letter_topic, sequence, held is not None),
             ).fetchone()
             if row is None:
                 raise NotFoundError(
@@ -285,7 +288,7 @@ class SqliteBus:
             connection.execute(
                 "UPDATE log SET redriven = 1 WHERE sequence = ?", (sequence,)
             )
-            message = replace(entry(row[:8]).message, topic=row[8])
+            message = held or replace(entry(row[:8]).message, topic=row[8])
             append(connection, message, now=self._now())
         return message
 
@@ -333,8 +336,5 @@ class SqliteBus:
 
 def _told_reason(data: str) -> str:
     """The reason in a message that a handler itself gave up."""
-    try:
-        told = json.loads(data)
-    except ValueError:
-        return ""
-    return str(told.get("reason", "")) if isinstance(told, dict) else ""
+    told = letters.read(data)
+    return told.reason if told else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weightdrop.adapters.vertex.messages import Safeguards
 from weightdrop.adapters.vertex.platform import VertexPlatform
 
-__all__ = ["VertexPlatform"]
+__all__ = ["Safeguards", "VertexPlatform"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from weightdrop.ports import DeploySpec, EndpointSpec, ModelSpec
@@ -22,9 +23,60 @@ _NEW = "0"
 """The name that a traffic split uses for the model being deployed."""
 
 
-def model(spec: ModelSpec, *, deploy_seconds: float) -> JSON:
+@dataclass(frozen=True, slots=True)
+class Safeguards:
+    """Who and what may come near a deployment.
+
+    Attributes:
+        service_account: Whom containers run as; empty for Vertex AI's own choice,
+            an account without rights in our project.
+        kms_key: Full name of the key that encrypts models and endpoints; empty
+            for Google's.
+        private_projects: Projects that may connect over Private Service Connect;
+            empty for endpoints with a public name.
+        private_network: Full name of the network in which Vertex AI makes an
+            address for each private endpoint; empty for none.
+    """
+
+    service_account: str = ""
+    kms_key: str = ""
+    private_projects: tuple[str, ...] = ()
+    private_network: str = ""
+
+    def encryption(self) -> JSON:
+        """The field that names the key, if there is one."""
+        if not self.kms_key:
+            return {}
+        return {"encryption_spec": {"kms_key_name": self.kms_key}}
+
+    def access(self, project: str) -> JSON:
+        """The fields that say how an endpoint is reached.
+
+        Args:
+            project: Where an address for a private endpoint is made.
+        """
+        if not self.private_projects:
+            return {"dedicated_endpoint_enabled": True}
+        config: JSON = {
+            "enable_private_service_connect": True,
+            "project_allowlist": list(self.private_projects),
+        }
+        if self.private_network:
+            automation = {"project_id": project, "network": self.private_network}
+            config["psc_automation_configs"] = [automation]
+        return {"private_service_connect_config": config}
+
+
+PLAIN = Safeguards()
+"""Google's own choices."""
+
+
+def model(
+    spec: ModelSpec, *, deploy_seconds: float, safeguards: Safeguards = PLAIN
+) -> JSON:
     """The Model of an UploadModelRequest."""
     return {
+        **safeguards.encryption(),
         "display_name": spec.display_name,
         "artifact_uri": spec.artifact_uri,
         "labels": dict(spec.labels),
@@ -43,12 +95,15 @@ def model(spec: ModelSpec, *, deploy_seconds: float) -> JSON:
     }
 
 
-def endpoint(spec: EndpointSpec) -> JSON:
+def endpoint(
+    spec: EndpointSpec, *, project: str, safeguards: Safeguards = PLAIN
+) -> JSON:
     """The Endpoint of a CreateEndpointRequest."""
     return {
         "display_name": spec.display_name,
         "labels": dict(spec.labels),
-        "dedicated_endpoint_enabled": True,
+        **safeguards.access(project),
+        **safeguards.encryption(),
     }
 
 
@@ -57,7 +112,7 @@ def sleeps(spec: DeploySpec) -> bool:
     return spec.min_replica_count == 0
 
 
-def deployed_model(spec: DeploySpec) -> JSON:
+def deployed_model(spec: DeploySpec, *, safeguards: Safeguards = Safeguards()) -> JSON:
     """The DeployedModel of a DeployModelRequest."""
     machine: JSON = {"machine_type": spec.machine_type}
     if spec.accelerator_type:
@@ -75,6 +130,8 @@ def deployed_model(spec: DeploySpec) -> JSON:
         "display_name": spec.display_name,
         "dedicated_resources": resources,
     }
+    if safeguards.service_account:
+        body["service_account"] = safeguards.service_account
     if sleeps(spec):
         # v1beta1 logs only when asked to; v1 unless asked not to.
         body["enable_container_logging"] = True

@@ -38,6 +38,7 @@ class VertexPlatform:
         endpoint: Base URL of a stand-in, spoken to without credentials; empty
             for Google's service with the default credentials.
         deploy_seconds: How long a deployed model may take to become healthy.
+        safeguards: Account, key and network of what is made.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class VertexPlatform:
         project: str,
         endpoint: str = "",
         deploy_seconds: float = messages.LONGEST_DEPLOYMENT,
+        safeguards: messages.Safeguards = messages.PLAIN,
     ) -> None:
         self._project = project
         self._endpoint = endpoint.rstrip("/")
         self._deploy_seconds = deploy_seconds
+        self._safeguards = safeguards
         self._clients = Clients(self._endpoint)
         self._operations = OperationReader(self._clients, project)
 
@@ -79,7 +82,11 @@ class VertexPlatform:
         request = {
             "parent": self._parent(spec.region),
             "model_id": spec.model_id,
-            "model": messages.model(spec, deploy_seconds=self._deploy_seconds),
+            "model": messages.model(
+                spec,
+                deploy_seconds=self._deploy_seconds,
+                safeguards=self._safeguards,
+            ),
         }
         client = self._clients.models(spec.region)
         try:
@@ -116,7 +123,7 @@ class VertexPlatform:
             return None
         return Endpoint(
             name=name,
-            dns=found.dedicated_endpoint_dns.removeprefix("https://"),
+            dns=_address(found),
             deployed=tuple(item.id for item in found.deployed_models),
             traffic=tuple(sorted(found.traffic_split.items())),
         )
@@ -127,7 +134,9 @@ class VertexPlatform:
         request = {
             "parent": self._parent(spec.region),
             "endpoint_id": spec.endpoint_id,
-            "endpoint": messages.endpoint(spec),
+            "endpoint": messages.endpoint(
+                spec, project=self._project, safeguards=self._safeguards
+            ),
         }
         client = self._clients.endpoints(spec.region)
         try:
@@ -154,7 +163,9 @@ class VertexPlatform:
         """See `weightdrop.ports.Platform.deploy`."""
         request = {
             "endpoint": spec.endpoint,
-            "deployed_model": messages.deployed_model(spec),
+            "deployed_model": messages.deployed_model(
+                spec, safeguards=self._safeguards
+            ),
             "traffic_split": messages.traffic(spec),
         }
         region, beta = region_of(spec.endpoint), messages.sleeps(spec)
@@ -255,6 +266,14 @@ class VertexPlatform:
                 f"{last(parent)} is being worked on, and no operation tells how far."
             )
         return found
+
+
+def _address(found: Any) -> str:
+    """Where an endpoint answers: its dedicated name, or its private address."""
+    if found.dedicated_endpoint_dns:
+        return str(found.dedicated_endpoint_dns).removeprefix("https://")
+    made = found.private_service_connect_config.psc_automation_configs
+    return next((str(one.ip_address) for one in made if one.ip_address), "")
 
 
 def _calling() -> dict[str, Any]:
