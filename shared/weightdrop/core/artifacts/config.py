@@ -274,15 +274,19 @@ def _aliased(text: dict[str, Any]) -> dict[str, Any]:
     return {**text, **named}
 
 
-def read_config(raw: dict[str, Any], *, lenient: bool = False) -> ModelConfig:
+def read_config(
+    raw: dict[str, Any], *, known: frozenset[str] | None = None
+) -> ModelConfig:
     """The typed view of a config.json; what is wrong is among its findings.
 
     Args:
         raw: The document.
-        lenient: Leave alone what an architecture we know little of may spell in
-            its own way: dimensions per layer, and keys by other names.
+        known: Architectures that are known in detail, or None for any. Others
+            may spell things in their own way: dimensions per layer, and keys
+            by other names.
     """
     architecture, findings = _architecture(raw)
+    lenient = known is not None and architecture not in known
     model_type = raw.get("model_type")
     model_type = model_type if isinstance(model_type, str) else ""
     text = _flatten(raw)

@@ -90,7 +90,7 @@ def match_of(config: ModelConfig, evidence: Iterable[str] = ()) -> Match:
 
     Args:
         config: The model's config.
-        evidence: What the chat templates show ("thinks", "no-think").
+        evidence: What the chat templates show ("thinks").
     """
     seen = set(evidence)
     if "use_mrope" in config.raw or config.number("max_window_layers") == 21:  # noqa: PLR2004  # as in Qwen2.5-1.5B-Instruct

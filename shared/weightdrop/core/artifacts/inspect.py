@@ -99,9 +99,7 @@ def _config(
         )
     config = None
     if raw is not None:
-        given = raw.get("architectures")
-        name = given[0] if isinstance(given, list) and given else ""
-        config = read_config(raw, lenient=name not in KNOWN)
+        config = read_config(raw, known=KNOWN)
         findings += config.findings
     built_in = config is not None and serves(config.architecture)
     for path, document in sorted(first.documents.items()):

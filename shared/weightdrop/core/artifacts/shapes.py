@@ -98,10 +98,17 @@ def _gemma3_mm(config: ModelConfig) -> Expected:
     return Expected(required, optional, prefixes=_GEMMA3_PREFIXES)
 
 
+_LLAMA4_PREFIXES = (
+    ("model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+)
+"""What Llama4ForConditionalGeneration of vLLM 0.32 renames while loading."""
+
+
 def _llama4_mm(config: ModelConfig) -> Expected:
     required, optional = _language_model(config, "language_model.")
     required |= towers.llama4_vision(config)
-    return Expected(required, optional)
+    return Expected(required, optional, prefixes=_LLAMA4_PREFIXES)
 
 
 def _llama4_text(config: ModelConfig) -> Expected:

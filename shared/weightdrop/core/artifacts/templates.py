@@ -128,8 +128,6 @@ def judge(
 
 
 def evidence(templates: tuple[Template, ...]) -> frozenset[str]:
-    """What the templates show of the kind of model: whether it thinks aloud."""
-    if not templates:
-        return frozenset()
+    """What the templates show of the kind of model: that it thinks aloud."""
     thinks = any("<think>" in template.text for template in templates)
-    return frozenset({"thinks" if thinks else "no-think"})
+    return frozenset({"thinks"}) if thinks else frozenset()

@@ -17,6 +17,7 @@ _MISTRAL = ("MistralForCausalLM",)
 _QWEN2 = ("Qwen2ForCausalLM",)
 _QWEN3 = ("Qwen3ForCausalLM",)
 _GEMMA3 = ("Gemma3ForConditionalGeneration", "Gemma3ForCausalLM")
+_GEMMA4 = ("Gemma4ForConditionalGeneration", "Gemma4ForCausalLM")
 _DEEPSEEK = ("DeepseekV3ForCausalLM",)
 _NEXT = ("Qwen3NextForCausalLM",)
 
@@ -73,6 +74,9 @@ BASE_MODELS = (
               5120, 8192, 48, 40, 8, 128, 128),
     BaseModel("Gemma-2 9B", ("Gemma2ForCausalLM",), 3584, 14336, 42, 16, 8, 256),
     BaseModel("Gemma-2 27B", ("Gemma2ForCausalLM",), 4608, 36864, 46, 32, 16, 128),
+    BaseModel("Gemma-4 E4B", _GEMMA4, 2560, 10240, 42, 8, 2, 256),
+    BaseModel("Gemma-4 26B-A4B", _GEMMA4, 2816, 2112, 30, 16, 8, 256, 128),
+    BaseModel("Gemma-4 31B", _GEMMA4, 5376, 21504, 60, 32, 16, 256),
     BaseModel("Gemma-3 1B", _GEMMA3, 1152, 6912, 26, 4, 1, 256),
     BaseModel("Gemma-3 4B", _GEMMA3, 2560, 10240, 34, 8, 4, 256),
     BaseModel("MedGemma 4B", _GEMMA3, 2560, 10240, 34, 8, 4, 256),
@@ -91,14 +95,16 @@ BASE_MODELS = (
     BaseModel("Qwen3 4B", _QWEN3, 2560, 9728, 36, 32, 8, 128),
     BaseModel("Qwen3 8B", _QWEN3, 4096, 12288, 36, 32, 8, 128),
     BaseModel("Qwen3 32B", _QWEN3, 5120, 25600, 64, 64, 8, 128),
+    BaseModel("Qwen3-VL-8B", ("Qwen3VLForConditionalGeneration",), 4096, 12288, 36, 32, 8, 128),
+    BaseModel("Qwen3.5 9B", ("Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM"), 4096, 12288, 32, 16, 4, 256),
     BaseModel("Qwen3-Coder-480B-A35B-Instruct", ("Qwen3MoeForCausalLM",),
               6144, 8192, 62, 96, 8, 128, 160),
     BaseModel("Qwen3-Next-80B-A3B-Instruct", _NEXT,
-              2048, 5120, 48, 16, 2, 256, 512, hints=("no-think",)),
+              2048, 5120, 48, 16, 2, 256, 512),
     BaseModel("Qwen3-Next-80B-A3B-Thinking", _NEXT,
               2048, 5120, 48, 16, 2, 256, 512, hints=("thinks",)),
     BaseModel("DeepSeek-V3", _DEEPSEEK, 7168, 18432, 61, 128, 128, 56, 256,
-              traits=("plain-scales",), hints=("no-think",)),
+              traits=("plain-scales",)),
     BaseModel("DeepSeek-R1", _DEEPSEEK, 7168, 18432, 61, 128, 128, 56, 256,
               traits=("plain-scales",), hints=("thinks",)),
     BaseModel("DeepSeek-V3.1", _DEEPSEEK, 7168, 18432, 61, 128, 128, 56, 256,
@@ -124,7 +130,7 @@ class Dimensions:
             head_dim and experts, in this order.
         rope: Rotary settings (rope_theta, rope_type, factor, …).
         evidence: Of "qwen2.5" (keys only Qwen2.5 writes), "ue8m0" (the scales'
-            format), and "thinks" or "no-think" (what the chat template does).
+            format) and "thinks" (the chat template does).
     """
 
     architecture: str
