@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from weightdrop.local.vertex import names
@@ -41,10 +42,19 @@ class Endpoints:
     Args:
         store: Where endpoints are kept.
         operations: Runs creations and deletions.
-        dns: Name that dedicated endpoints get, by endpoint id.
+        dns: Name that dedicated endpoints get.
+        status: DeployedModel.status of a deployment, by its key.
     """
 
-    def __init__(self, store: Store, *, operations: Operations, dns: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        operations: Operations,
+        dns: str,
+        status: Callable[[str], JSON],
+    ) -> None:
+        self._status = status
         self._store = store
         self._operations = operations
         self._dns = dns
@@ -199,7 +209,9 @@ class Endpoints:
         deployed = []
         for item in self.deployments(place, names.last(record["name"])):
             if item["state"] == DEPLOYED:
-                deployed.append(item["deployedModel"])
+                one = item["deployedModel"]
+                name = f"{_key(place, names.last(record['name']))}/{one['id']}"
+                deployed.append({**one, "status": self._status(name)})
             elif all_states:
                 deployed.append({**item["deployedModel"], "state": item["state"]})
         return {**record, "deployedModels": deployed} if deployed else record

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -19,6 +20,7 @@ from weightdrop.local.vertex.pool import Pool, bounds
 from weightdrop.local.vertex.processes import Command, Processes
 from weightdrop.local.vertex.replica import Recipe, Replica
 
+JSON = dict[str, Any]
 _DEBUG_INFO = "type.googleapis.com/google.rpc.DebugInfo"
 _MESSAGE_LINES = 8
 
@@ -43,6 +45,17 @@ class Fleet:
     def pool(self, key: str) -> Pool | None:
         """The pool of a deployed model, by `Unit.key`."""
         return self._pools.get(key)
+
+    def status(self, key: str) -> JSON:
+        """What the API shows of a deployed model's replicas (DeployedModel.status)."""
+        pool = self._pools.get(key)
+        if pool is None:
+            return {"availableReplicaCount": 0}
+        return {
+            "availableReplicaCount": pool.available,
+            "lastUpdateTime": pool.updated,
+            "message": pool.trouble,
+        }
 
     def start(self, unit: Unit) -> Pool:
         """Start the replicas of a deployed model; none twice."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightdrop.local.vertex.faults import ApiError, not_found
+from weightdrop.local.vertex.injection import Injection
 from weightdrop.local.vertex.names import last, new_id
 from weightdrop.local.vertex.store import Store, now
 
@@ -58,10 +59,12 @@ class Operations:
 
     Args:
         store: Where operations are kept.
+        injection: Failures on demand.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, injection: Injection) -> None:
         self._store = store
+        self._injection = injection
         self._handlers: dict[str, Handler] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cancelled: set[str] = set()
@@ -200,6 +203,7 @@ class Operations:
             tell=lambda fields: self._update(number, metadata=fields),
         )
         try:
+            await self._injection.meet("operation", record["kind"])
             response = await self._handlers[record["kind"]](work)
         except asyncio.CancelledError:
             if number not in self._cancelled:

@@ -10,6 +10,7 @@ from weightdrop.local.vertex.config import Scaling
 from weightdrop.local.vertex.containers import Unit
 from weightdrop.local.vertex.replica import Replica
 from weightdrop.local.vertex.schema import seconds
+from weightdrop.local.vertex.store import now
 
 _TICK_SECONDS = 0.5
 _HOUR = "3600s"
@@ -66,6 +67,7 @@ class Pool:
         self._scaling = scaling
         self._make = make
         self._changed = asyncio.Event()
+        self.updated = now()
         self._replicas: dict[int, Replica] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._last_request = self._now()
@@ -116,6 +118,16 @@ class Pool:
         replicas, self._replicas = self.replicas, {}
         await asyncio.gather(*(item.stop() for item in replicas), *self._stopping)
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with replicas that do not answer; empty if nothing is."""
+        ends = [r.last_exit for r in self._replicas.values() if r.exits]
+        return f"Model server exited unexpectedly ({ends[0]})." if ends else ""
+
+    def _note(self) -> None:
+        self.updated = now()
+        self._changed.set()
+
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
@@ -124,7 +136,7 @@ class Pool:
             number = next(
                 number for number in range(count) if number not in self._replicas
             )
-            self._replicas[number] = self._make(number, self._changed.set)
+            self._replicas[number] = self._make(number, self._note)
 
     def _shrink(self) -> None:
         idle = min(self._replicas, key=lambda key: self._replicas[key].in_flight)
@@ -141,25 +153,25 @@ class Pool:
 
     def adjust(self) -> None:
         """Add or remove one replica where load and bounds ask for it."""
-        now, count = self._now(), len(self._replicas)
+        time, count = self._now(), len(self._replicas)
         per_replica = self._scaling.requests_per_replica
         wanted = min(
             max(-(-self.in_flight // per_replica), self.limits.low), self.limits.high
         )
         if count < self.limits.low:
             self._grow(self.limits.low)
-        self._busy_since = (self._busy_since or now) if wanted > count else 0.0
-        self._spare_since = (self._spare_since or now) if wanted < count else 0.0
-        if self._busy_since and now - self._busy_since >= self._scaling.up_seconds:
+        self._busy_since = (self._busy_since or time) if wanted > count else 0.0
+        self._spare_since = (self._spare_since or time) if wanted < count else 0.0
+        if self._busy_since and time - self._busy_since >= self._scaling.up_seconds:
             self._grow(count + 1)
             self._busy_since = 0.0
-        elif self._spare_since and self._may_go(now, count):
+        elif self._spare_since and self._may_go(time, count):
             self._shrink()
             self._spare_since = 0.0
 
-    def _may_go(self, now: float, count: int) -> bool:
+    def _may_go(self, time: float, count: int) -> bool:
         if count > self.limits.high:
             return True
         if count == 1:
-            return now - self._last_request >= self.limits.idle_seconds
-        return now - self._spare_since >= self._scaling.down_seconds
+            return time - self._last_request >= self.limits.idle_seconds
+        return time - self._spare_since >= self._scaling.down_seconds

@@ -198,23 +198,39 @@ _SCALARS = {
 }
 
 
-def numbered(message: str, value: JSON, *, version: str) -> JSON:
-    """`value` with enums by number, as `$alt=json;enum-encoding=int` asks."""
+def shown(message: str, value: JSON, *, version: str, numbers: bool) -> JSON:
+    """`value` as one API version shows it.
+
+    Args:
+        message: What it is.
+        value: As it is kept: of any version.
+        version: Fields that this version does not have are left out.
+        numbers: Write enums by number, as `$alt=json;enum-encoding=int` asks.
+    """
     fields = _schema(version)["messages"].get(message, {})
     return {
-        key: _numbered(fields.get(key, "any"), item, version=version)
+        key: item
+        if key in _UNDOCUMENTED
+        else _shown(fields[key], item, version=version, numbers=numbers)
         for key, item in value.items()
+        if key in fields or key in _UNDOCUMENTED
     }
 
 
-def _numbered(kind: str, value: Any, *, version: str) -> Any:
+_UNDOCUMENTED = frozenset({"state", "nextPageToken"})
+"""`state` of a deployed model is shown on request and in no proto."""
+
+
+def _shown(kind: str, value: Any, *, version: str, numbers: bool) -> Any:
     if kind.startswith("[]"):
-        return [_numbered(kind[2:], item, version=version) for item in value]
-    if kind.startswith("!"):
+        return [
+            _shown(kind[2:], item, version=version, numbers=numbers) for item in value
+        ]
+    if kind.startswith("!") and numbers:
         return _schema(version)["enums"][kind[1:]].get(value, value)
-    if kind in _SCALARS or kind.startswith("{}"):
+    if kind in _SCALARS or kind[0] in "{!":
         return value
-    return numbered(kind, value, version=version)
+    return shown(kind, value, version=version, numbers=numbers)
 
 
 def seconds(duration: str) -> float:

@@ -29,6 +29,7 @@ from weightdrop.local.vertex.faults import ApiError
 from weightdrop.local.vertex.fleet import Fleet
 from weightdrop.local.vertex.garden import Garden
 from weightdrop.local.vertex.inference import Inference
+from weightdrop.local.vertex.injection import PATH, Injection
 from weightdrop.local.vertex.machines import Budget
 from weightdrop.local.vertex.managed import ManagedBucket
 from weightdrop.local.vertex.models import Models
@@ -62,7 +63,8 @@ class StandIn:
         )
         self._processes = Processes(self._store, str(config.home.resolve()))
         self._fleet = Fleet(config, processes=self._processes, client=self._client)
-        self._operations = Operations(self._store)
+        self.injection = Injection()
+        self._operations = Operations(self._store, self.injection)
         managed = ManagedBucket(
             endpoint=config.storage_endpoint,
             bucket=config.managed_bucket,
@@ -70,7 +72,9 @@ class StandIn:
             client=self._client,
         )
         models = Models(self._store, operations=self._operations, managed=managed)
-        endpoints = Endpoints(self._store, operations=self._operations, dns=dns)
+        endpoints = Endpoints(
+            self._store, operations=self._operations, dns=dns, status=self._fleet.status
+        )
         budget = Budget(self._store, gpus=config.gpus)
         self._deployments = Deployments(
             config,
@@ -118,15 +122,21 @@ class StandIn:
 
     async def answer(self, request: Request) -> Response:
         """Answer one request of the API."""
+        subject = f"{request.method} {request.scope['path']}"
         try:
+            await self.injection.meet("request", subject)
             route, call = await self.router.find(request)
             found = await route.handler(call)
+            await self.injection.meet("answer", subject)
         except ApiError as error:
             return JSONResponse(error.body(), status_code=error.http)
         if isinstance(found, Response):
             return found
-        if route.shows and "enum-encoding=int" in call.query.get("$alt", ""):
-            found = schema.numbered(route.shows, found, version=call.version)
+        if route.shows:
+            numbers = "enum-encoding=int" in call.query.get("$alt", "")
+            found = schema.shown(
+                route.shows, found, version=call.version, numbers=numbers
+            )
         return JSONResponse(found)
 
 
@@ -156,11 +166,20 @@ def make_app(config: Config, *, dns: str) -> Starlette:
             }
         )
 
+    async def faults(request: Request) -> Response:
+        try:
+            if request.method == "PUT":
+                return JSONResponse(stand_in.injection.put(await request.body()))
+        except ApiError as error:
+            return JSONResponse(error.body(), status_code=error.http)
+        return JSONResponse(stand_in.injection.shown())
+
     async def series(_: Request) -> Response:
         return JSONResponse(stand_in.quotas.series())
 
     routes = [
         Route("/", about),
+        Route(PATH, faults, methods=["GET", "PUT"]),
         Route("/v3/projects/{project}/timeSeries", series),
         Route("/{path:path}", stand_in.answer, methods=_METHODS),
     ]
