@@ -279,6 +279,70 @@ class TestGivenMachine:
         assert code(tiny(), request) == "plan-no-fit"
 
 
+class TestMachines:
+    """What a machine must be beside large enough."""
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"vcpus": 2}, "vCPUs"),
+            ({"memory_gb": 4}, "GB of memory"),
+            ({"accelerator_type": "NVIDIA_TESLA_T4"}, "nothing is known"),
+        ],
+    )
+    def test_unusable_machines_are_passed_over(
+        self, changes: dict[str, object], reason: str
+    ) -> None:
+        """A machine without the processors, memory or GPU it needs is refused."""
+        weak = replace(TABLES.machines["g2-standard-4"], **changes)  # type: ignore[arg-type]
+        tables = replace(
+            TABLES,
+            machines={**TABLES.machines, "g2-standard-4": weak},
+            regions={"here": ("NVIDIA_L4", "NVIDIA_TESLA_T4")},
+        )
+
+        outcome = plan(tiny(), PlanRequest(region="here"), tables)
+
+        assert isinstance(outcome, Plan)
+        assert outcome.machine_type == "g2-standard-8"
+        assert reason in outcome.alternatives[0].reason
+
+    def test_old_gpus_are_passed_over(self) -> None:
+        """A GPU too old for bfloat16 is refused."""
+        old = replace(TABLES.accelerators["NVIDIA_L4"], capability=(7, 5))
+        tables = replace(TABLES, accelerators={**TABLES.accelerators, old.type: old})
+
+        outcome = plan(tiny(), HERE, tables)
+
+        assert isinstance(outcome, Plan)
+        assert outcome.accelerator_type != "NVIDIA_L4"
+        assert "7.5" in outcome.alternatives[0].reason
+
+    def test_share_leaves_room_for_what_profiling_does_not_see(self) -> None:
+        """A large vocabulary over several L4s lowers the engine's share."""
+        pinned = replace(
+            HERE,
+            machine_type="g2-standard-24",
+            accelerator_type="NVIDIA_L4",
+            accelerator_count=2,
+        )
+        found = planned(dense(vocab=262_208, layers=8), pinned)
+        few = planned(
+            dense(vocab=262_208, layers=8),
+            replace(pinned, vllm_args=("--max-num-seqs", "8")),
+        )
+
+        assert found.gpu_memory_utilization < few.gpu_memory_utilization == 0.92
+
+    def test_margin_is_kept(self) -> None:
+        """What is promised is held with a quarter of a GiB to spare."""
+        cautious = replace(TABLES, defaults=replace(TABLES.defaults, margin_gib=10.0))
+        outcome = plan(dense(), HERE, cautious)
+
+        assert isinstance(outcome, Plan)
+        assert outcome.machine_type != planned(dense()).machine_type
+
+
 class TestMoney:
     """Prices and their limit."""
 

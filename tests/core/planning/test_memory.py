@@ -74,13 +74,14 @@ class TestWeights:
         )
 
     def test_key_value_heads_are_repeated(self) -> None:
-        """More ranks than key and value heads do not shrink their projections."""
-        few = dense(kv_heads=2)
-        projections = 2 * 2 * 128 * 4096 * 2 * 32 / GIB
+        """Two heads on four ranks: each projection is halved, not quartered."""
+        two = dense(kv_heads=2, inner=8192)
+        table = weight_table(two, MEASURED)
+        repeated = 2 * 128 * 2 * 4096 * 2 * 32 / 4 / GIB
 
-        shrunk = weights(few, 2) - 2 * weights(few, 4)
+        as_if_more = weights_gib(table, kv_heads=4, tensor_parallel=4)
 
-        assert shrunk < -projections / 4
+        assert weights(two, 4) - as_if_more == pytest.approx(repeated)
 
     def test_float8_scales_stay_float32(self) -> None:
         """A quantised checkpoint's scales are not converted."""
@@ -170,6 +171,14 @@ class TestGraphs:
     def test_sizes_as_logged(self) -> None:
         """Up to 512 the engine captures 51 sizes."""
         assert captured_sizes(512) == 51
+
+    def test_fewer_sequences_capture_less(self) -> None:
+        """Twice the sequences is the largest size worth capturing."""
+        few = replace(H100, max_num_seqs=16)
+
+        assert cuda_graph_gib(dense(), few, SERVING) < cuda_graph_gib(
+            dense(), H100, SERVING
+        )
 
     def test_none_when_eager(self) -> None:
         """Eager mode captures nothing."""
