@@ -95,7 +95,9 @@ def load_config(folder: Path, model: str) -> ModelConfig:
     path = folder / f"{model.replace('/', '__')}.json"
     if not path.exists():
         raise FileNotFoundError(f"put the config.json of {model} at {path}")
-    config = read_config(json.loads(path.read_text("utf-8")), lenient=True)
+    raw = json.loads(path.read_text("utf-8"))
+    # No architecture is known in detail here: a config may spell things its way.
+    config = read_config(raw, known=frozenset())
     if not config.usable:
         raise ValueError(f"{path}: {config.findings}")
     return config
