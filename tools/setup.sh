@@ -12,7 +12,8 @@ if [ ! -x "$venv/bin/python" ]; then
   "$PYTHON" -m venv "$venv" || stop "Python's venv module is missing; on Debian: apt-get install python3-venv"
 fi
 python=$venv/bin/python
-export PIP_DISABLE_PIP_VERSION_CHECK=1
+# A company's own certificates are in the system's store, where pip looks as well.
+export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_SYSTEM_CERTS=1
 
 say "installing uv, which installs the rest"
 "$python" -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
