@@ -63,11 +63,14 @@ locals {
     WEIGHTDROP_BASE_URL          = local.status_url
     WEIGHTDROP_KMS_KEY           = var.kms_key == null ? "" : var.kms_key
     WEIGHTDROP_PRIVATE_PROJECTS  = join(",", try(var.private_endpoints.projects, []))
+    WEIGHTDROP_PRIVATE_NETWORK   = try(var.private_endpoints.network, "")
     WEIGHTDROP_SETTLE_SECONDS    = tostring(var.settings.settle_seconds)
     WEIGHTDROP_WAITING_SECONDS   = tostring(var.settings.waiting_seconds)
     WEIGHTDROP_DEPLOY_SECONDS    = tostring(var.settings.deploy_seconds)
     WEIGHTDROP_VERIFY_SECONDS    = tostring(var.settings.verify_seconds)
     WEIGHTDROP_OPERATION_SECONDS = tostring(var.settings.operation_seconds)
+    WEIGHTDROP_LEASE_SECONDS     = tostring(var.settings.lease_seconds)
+    WEIGHTDROP_RETIRE_ON_DELETE  = tostring(var.settings.retire_on_delete)
     WEIGHTDROP_POLL_SECONDS      = tostring(var.settings.poll_seconds)
     WEIGHTDROP_STRICT            = tostring(var.settings.strict)
   }

@@ -205,12 +205,14 @@ variable "labels" {
 variable "private_endpoints" {
   description = <<-EOT
     Private endpoints: `projects` may connect to every endpoint over Private
-    Service Connect, and there is no public name. The functions, which ask each
-    new deployment one prompt, reach it through `vpc_connector`. Null for
-    endpoints with a public, authenticated name.
+    Service Connect, and there is no public name. Vertex AI makes an address for
+    each endpoint in `network`, where the functions, which ask each new
+    deployment one prompt, reach it through `vpc_connector`. Null for endpoints
+    with a public, authenticated name. See README.md for what must exist before.
   EOT
   type = object({
     projects      = list(string)
+    network       = string
     vpc_connector = string
   })
   default = null
@@ -218,6 +220,12 @@ variable "private_endpoints" {
   validation {
     condition     = var.private_endpoints == null || try(length(var.private_endpoints.projects) > 0, false)
     error_message = "private_endpoints.projects must name at least one project."
+  }
+  validation {
+    condition = var.private_endpoints == null || can(regex(
+      "^projects/[^/]+/global/networks/[^/]+$", var.private_endpoints.network
+    ))
+    error_message = "private_endpoints.network must be projects/P/global/networks/N."
   }
 }
 
@@ -281,8 +289,9 @@ variable "settings" {
   description = <<-EOT
     How the functions decide: seconds a changed folder must be quiet, an
     incomplete one may stay so, a deployment, the first answer and any other
-    operation may take, and a tick leaves an operation alone; and whether
-    architectures outside the catalogue are refused.
+    operation may take, a crashed function keeps others from its record, and a
+    tick leaves an operation alone; whether to undeploy when a drop's config.json
+    is deleted; and whether architectures outside the catalogue are refused.
   EOT
   type = object({
     settle_seconds    = optional(number, 10)
@@ -290,7 +299,9 @@ variable "settings" {
     deploy_seconds    = optional(number, 7200)
     verify_seconds    = optional(number, 600)
     operation_seconds = optional(number, 3600)
+    lease_seconds     = optional(number, 120)
     poll_seconds      = optional(number, 20)
+    retire_on_delete  = optional(bool, false)
     strict            = optional(bool, false)
   })
   default  = {}
@@ -298,9 +309,13 @@ variable "settings" {
 
   validation {
     condition = alltrue([
-      for name, value in var.settings : value >= 0 if name != "strict"
+      for name, value in var.settings : value >= 0 if endswith(name, "_seconds")
     ])
     error_message = "Seconds must not be negative."
+  }
+  validation {
+    condition     = !(var.settings.retire_on_delete && var.bucket.versioning)
+    error_message = "A bucket with versions tells of no deletion: retire_on_delete needs bucket.versioning = false."
   }
 }
 

@@ -51,6 +51,8 @@ class Settings:
             empty for Google's keys.
         private_projects: Projects that may connect to endpoints over Private
             Service Connect; empty for endpoints with a public name.
+        private_network: Full name of the network in which each private endpoint
+            gets an address; empty for none.
     """
 
     backend: Backend = Backend.CLOUD
@@ -75,6 +77,7 @@ class Settings:
     serving_account: str = ""
     kms_key: str = ""
     private_projects: tuple[str, ...] = ()
+    private_network: str = ""
 
 
 def _truth(text: str) -> bool:

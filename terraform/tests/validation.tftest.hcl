@@ -117,7 +117,15 @@ run "a_budget_is_a_positive_sum" {
 run "private_endpoints_are_for_somebody" {
   command = plan
   variables {
-    private_endpoints = { projects = [], vpc_connector = "c" }
+    private_endpoints = { projects = [], network = "projects/p/global/networks/n", vpc_connector = "c" }
+  }
+  expect_failures = [var.private_endpoints]
+}
+
+run "a_private_network_is_named_in_full" {
+  command = plan
+  variables {
+    private_endpoints = { projects = ["p"], network = "default", vpc_connector = "c" }
   }
   expect_failures = [var.private_endpoints]
 }
@@ -126,6 +134,15 @@ run "seconds_are_not_negative" {
   command = plan
   variables {
     settings = { poll_seconds = -1 }
+  }
+  expect_failures = [var.settings]
+}
+
+run "deletions_are_not_told_where_there_are_versions" {
+  command = plan
+  variables {
+    bucket   = { versioning = true }
+    settings = { retire_on_delete = true }
   }
   expect_failures = [var.settings]
 }

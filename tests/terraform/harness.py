@@ -40,6 +40,7 @@ FULL: dict[str, object] = {
     "labels": {"team": "ml"},
     "private_endpoints": {
         "projects": ["consumer-one", "consumer-two"],
+        "network": "projects/demo-project/global/networks/n",
         "vpc_connector": "projects/p/locations/us-central1/connectors/c",
     },
     "serving_image": "us-central1-docker.pkg.dev/p/r/i@sha256:" + "0" * 64,

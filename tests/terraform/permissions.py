@@ -88,6 +88,9 @@ ROLES: Mapping[str, frozenset[str]] = {
 }
 """What Google's roles allow, as far as it matters here."""
 
+BURY = "bury"
+"""The application's method that writes dead letters."""
+
 HOUSEKEEPING = {"close"}
 """Methods of clients that reach no service."""
 
@@ -203,10 +206,10 @@ def use(entry_point: str) -> Use:
         if name in app and name not in seen:
             seen.add(name)
             waiting |= _self_members(app[name])
-    return Use(
-        ports=frozenset(seen & set(PORTS)),
-        buries=any("DEAD_LETTERS_TOPIC" in ast.unparse(app[name]) for name in seen),
-    )
+    strange = {it for it in seen if "weightdrop.adapters" in ast.unparse(app[it])}
+    if strange - set(PORTS):
+        raise LookupError(f"{entry_point} reaches ports without a table: {strange}")
+    return Use(ports=frozenset(seen & set(PORTS)), buries=BURY in seen)
 
 
 def _app_members() -> dict[str, ast.FunctionDef]:

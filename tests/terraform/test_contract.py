@@ -85,7 +85,10 @@ def test_every_variable_is_a_setting_and_the_other_way_round(
     local = {variable(field) for field in LOCAL_ONLY}
 
     for one in functions(made[name]).values():
-        assert settings - local == set(configuration(one))
+        assert settings - local == set(configuration(one)), (
+            "a setting belongs into terraform/functions.tf, and where users choose "
+            "it into terraform/variables.tf; or into LOCAL_ONLY here"
+        )
 
 
 def test_the_settings_that_local_only_names_exist() -> None:
@@ -102,7 +105,14 @@ def test_the_defaults_of_terraform_are_the_defaults_of_the_code(
         field.name for field in fields(Settings) if field.name.endswith("_seconds")
     ]
 
-    for name in [*tunable, "strict", "kms_key", "private_projects"]:
+    for name in [
+        *tunable,
+        "strict",
+        "retire_on_delete",
+        "kms_key",
+        "private_projects",
+        "private_network",
+    ]:
         assert getattr(Settings(), name) == getattr(chosen, name), name
 
 
@@ -166,6 +176,16 @@ def test_topics_are_those_of_the_code(made: Mapping[str, Made]) -> None:
     found = made["minimal"].of("google_pubsub_topic").values()
 
     assert wanted == {one["name"] for one in found}
+
+
+def test_dead_letters_are_where_the_command_line_looks(
+    made: Mapping[str, Made],
+) -> None:
+    """The subscription bears the name of its topic."""
+    one = made["minimal"].resources["google_pubsub_subscription.dead_letters"]
+
+    assert one["name"] == events.DEAD_LETTERS_TOPIC
+    assert f"/{events.DEAD_LETTERS_TOPIC}/" in f"{one['topic']}/"
 
 
 def test_requests_call_on_request(made: Mapping[str, Made]) -> None:

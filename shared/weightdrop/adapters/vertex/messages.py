@@ -112,7 +112,7 @@ def sleeps(spec: DeploySpec) -> bool:
     return spec.min_replica_count == 0
 
 
-def deployed_model(spec: DeploySpec, *, safeguards: Safeguards = Safeguards()) -> JSON:
+def deployed_model(spec: DeploySpec, *, safeguards: Safeguards = PLAIN) -> JSON:
     """The DeployedModel of a DeployModelRequest."""
     machine: JSON = {"machine_type": spec.machine_type}
     if spec.accelerator_type:
