@@ -32,7 +32,7 @@ class MemoryBus:
         topic: str,
         *,
         from_start: bool = False,
-        idle_seconds: float | None = None,  # noqa: ARG002  # the port has it
+        idle_seconds: float | None = None,  # the port has it
     ) -> Iterator[Iterator[Message]]:
         """See weightdrop.ports.Follower; nobody else publishes: it never waits."""
         yield self._rest(topic, 0 if from_start else len(self.published))

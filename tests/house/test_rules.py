@@ -71,7 +71,7 @@ def test_core_imports_only_itself_and_the_standard_library() -> None:
         if (names := foreign_imports_of_core(path.read_text()))
     }
 
-    assert {} == found
+    assert found == {}
 
 
 def test_core_has_no_way_to_touch_the_world() -> None:
@@ -82,7 +82,7 @@ def test_core_has_no_way_to_touch_the_world() -> None:
         if (names := impure_imports_of_core(path.read_text()))
     }
 
-    assert {} == found
+    assert found == {}
 
 
 def test_only_adapters_and_bootstrap_know_google() -> None:
@@ -94,7 +94,7 @@ def test_only_adapters_and_bootstrap_know_google() -> None:
         if path not in allowed and (names := google_imports(path.read_text()))
     }
 
-    assert {} == found
+    assert found == {}
 
 
 def test_only_settings_reads_the_environment() -> None:
@@ -105,7 +105,7 @@ def test_only_settings_reads_the_environment() -> None:
         if path.name != "settings.py" and (lines := environment_reads(path.read_text()))
     }
 
-    assert {} == found
+    assert found == {}
 
 
 def test_modules_stay_small() -> None:
@@ -117,7 +117,7 @@ def test_modules_stay_small() -> None:
         if (lines := len(path.read_text().splitlines())) > MAX_LINES
     }
 
-    assert {} == found
+    assert found == {}
 
 
 def test_every_test_says_what_it_holds() -> None:
@@ -131,7 +131,7 @@ def test_every_test_says_what_it_holds() -> None:
         and not ast.get_docstring(node)
     ]
 
-    assert [] == found
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Delivery:
         return named | {f"ce-{key}": value for key, value in self.extensions.items()}
 
 
-def published(  # noqa: PLR0913
+def published(
     *,
     project: str,
     topic: str,
