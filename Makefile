@@ -10,7 +10,7 @@ STAMP := $(VENV)/.weightdrop-setup
 CHECKOV := .venv-checkov
 export PROJECT REGION
 
-.PHONY: simulate help setup demo test quick lint requirements clean bench-plan \
+.PHONY: simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
   functions-zip deploy image checkov
 
 help: ## Show this list
@@ -54,6 +54,12 @@ $(CHECKOV)/.installed: requirements/checkov.txt
 	@$(BIN)/uv pip install --quiet --python $(CHECKOV)/bin/python --no-deps --require-hashes -r $< 2>/dev/null \
 	  || $(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
+
+bench-check: setup ## Time validation of 163 shards behind 50 ms a request
+	@$(BIN)/python tools/bench_check.py
+
+fuzz: setup ## Hold five million mutated headers against the safetensors library
+	@$(BIN)/python tools/header_fuzz.py --count 5000000
 
 bench-plan: setup ## Score the hardware planner and write docs/planning.md
 	@$(BIN)/python tools/bench_plan.py $(if $(MEASURED),--measured $(MEASURED)) $(if $(CONFIGS),--configs $(CONFIGS))

@@ -65,9 +65,24 @@ _STRICT = json.JSONDecoder(
     parse_float=_finite,
     parse_int=_integer,
 )
-_PLAIN_INTEGERS = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-)
+_QUICK = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+"""Three times as fast; takes the last of two equal keys, and -0 for 0."""
+
+
+def _decode(text: str, colons: int, *, negative_zero: bool) -> Any:
+    """The value, by the quick decoder if that can be shown to be right.
+
+    Every key is followed by a colon. So if the members of the outer object and
+    of those right in it are as many as there are colons, then there are no
+    other objects, and no key was there twice.
+    """
+    if not negative_zero:
+        value = _QUICK.decode(text)
+        if type(value) is dict:
+            inner = (len(v) for v in value.values() if type(v) is dict)
+            if len(value) + sum(inner) == colons:
+                return value
+    return _STRICT.decode(text)
 
 
 def _memory(data: bytes) -> int:
@@ -98,11 +113,8 @@ def parse(data: bytes) -> Any:
     if _memory(data) > MEMORY_BYTES:
         raise DocumentError("it has more values than any model needs")
     text = _text(data)
-    # A callback per integer is slow; only a document that could hold "-0", which
-    # Python reads as an integer and the engine does not, pays for it.
-    decoder = _STRICT if b"-0" in data else _PLAIN_INTEGERS
     try:
-        return decoder.decode(text)
+        return _decode(text, data.count(b":"), negative_zero=b"-0" in data)
     except DocumentError:
         raise
     except json.JSONDecodeError as error:

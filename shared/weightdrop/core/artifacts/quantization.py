@@ -154,6 +154,8 @@ def stored(tensors: Iterable[Tensor]) -> Stored:
     examples: dict[str, Tensor] = {}
     for tensor in tensors:
         sizes[tensor.dtype] += tensor.nbytes
+        if tensor.dtype in PLAIN and tensor.name.endswith(".weight"):
+            continue
         if sign := _sign(tensor):
             examples.setdefault(sign, tensor)
     dtype = _dominant(sizes)

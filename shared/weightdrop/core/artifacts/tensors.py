@@ -81,7 +81,8 @@ def index_findings(
             absent.append((name, file))
         elif tensor.file != file:
             elsewhere.append((name, file, tensor.file))
-    unlisted = [name for name in table if name not in index.weight_map]
+    unlisted = list(table.keys() - index.weight_map.keys())
+    unlisted.sort()
     findings = []
     if absent:
         names = [f"{name} in {file}" for name, file in absent]
@@ -146,8 +147,11 @@ def shape_findings(
     unexpected: list[Tensor] = []
     extra: list[str] = []
     for tensor in table.values():
-        name = expected.canonical(tensor.name)
-        shape = expected.required.get(name) or expected.optional.get(name)
+        name = tensor.name
+        shape = expected.required.get(name)
+        if shape is None:
+            name = expected.canonical(name)
+            shape = expected.required.get(name) or expected.optional.get(name)
         if shape is not None:
             seen.add(name)
             if tensor.shape != shape:

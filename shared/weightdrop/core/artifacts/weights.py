@@ -150,7 +150,8 @@ def _with_index(
         )
         wanted = ()
     missing = tuple(path for path in wanted if not layout.has(path))
-    stray = tuple(path for path in present if path not in set(index.files))
+    named = set(index.weight_map.values())
+    stray = tuple(path for path in present if path not in named)
     if missing:
         findings.append(
             codes.WEIGHTS_MISSING.found(

@@ -1,0 +1,1 @@
+"""What bench_check.py measures with."""
