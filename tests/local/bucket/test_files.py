@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from google.api_core import exceptions
 from google.cloud import storage
@@ -139,10 +141,14 @@ def test_a_bucket_folder_removed_and_made_again(
     for text in ("one", "two"):
         path.mkdir()
         (path / "f").write_text(text)
+        raw = google_crc32c.Checksum(text.encode()).digest()
+        crc = base64.b64encode(raw).decode()
         blob = until(
-            lambda: (
+            lambda expected=crc: (
                 client.lookup_bucket("by-hand")
-                and client.bucket("by-hand").get_blob("f")
+                and (found := client.bucket("by-hand").get_blob("f"))
+                and found.crc32c == expected
+                and found
             ),
             "the object",
         )

@@ -25,6 +25,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 # Eventarc gives a function ten minutes to answer.
 _ANSWER_SECONDS = 600.0
 _AT_ONCE = 32
+# Seconds between two looks at the outbox that nobody asked for.
+_IDLE = 30.0
 
 
 def pause(tries: int) -> float:
@@ -80,21 +82,23 @@ class Dispatcher:
 
     async def _round(self, client: httpx.AsyncClient) -> None:
         self._wake.clear()
-        # Rows in flight come back from the query: ask for that many more.
-        limit = _AT_ONCE + len(self._busy)
         now = time.time()
-        # What ends while the query runs may still be in its result.
+        # Rows in flight come back from the query: ask for that many more. What
+        # ends while the query runs may still be in its result.
         known = set(self._busy)
-        for pending in await self._call(self._outbox.heads, now, limit=limit):
+        heads, due = await self._call(self._look, now, limit=_AT_ONCE + len(known))
+        for pending in heads:
             if len(self._busy) >= _AT_ONCE:
                 break
             if pending.id not in known:
                 task = asyncio.create_task(self._deliver(client, pending))
                 self._busy[pending.id] = task
-        due = await self._call(self._outbox.next_due, now)
-        idle = 30.0 if due is None else max(due - time.time(), 0.05)
+        idle = _IDLE if due is None else max(due - time.time(), 0.05)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), min(idle, 30.0))
+            await asyncio.wait_for(self._wake.wait(), min(idle, _IDLE))
+
+    def _look(self, now: float, *, limit: int) -> tuple[list[Pending], float | None]:
+        return self._outbox.heads(now, limit=limit), self._outbox.next_due(now)
 
     async def _deliver(self, client: httpx.AsyncClient, pending: Pending) -> None:
         try:

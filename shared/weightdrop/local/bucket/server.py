@@ -11,7 +11,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,7 +175,7 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        helpers = [asyncio.create_task(self._scan())]
+        helpers: list[asyncio.Task[None]] = []
         if self._options.notify:
             dispatcher = Dispatcher(
                 self._outbox,
@@ -199,10 +199,3 @@ class Server:
         self._database.close()
         self.listener.close()
         os.close(self._claim)
-
-    async def _scan(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._watcher.scan_seconds)
-            with suppress(OSError, sqlite3.Error):
-                await loop.run_in_executor(self._executor, self._watcher.scan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import threading
 import time
 from collections import OrderedDict
@@ -65,18 +66,24 @@ class Watcher(FileSystemEventHandler):
         self._condition = threading.Condition()
         self._stopping = False
         self._watched: dict[str, ObservedWatch] = {}
-        self._scanning = threading.RLock()
-        self.scan_seconds = _SCAN
+        self._scan_seconds = _SCAN
+        # The observer holds a lock while it tells us something, and takes it
+        # again when a folder is to be watched: so that is done by one thread of
+        # its own.
+        self._folders: queue.SimpleQueue[tuple[Path, bool] | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name="intake", daemon=True)
             for _ in range(_WORKERS)
         ]
+        self._threads.append(
+            threading.Thread(target=self._look_at_folders, name="folders", daemon=True)
+        )
 
     def start(self) -> None:
         """Watch, and compare everything once; files are read in threads."""
         self._observer.start()
         self._watch("", self._tree.root)
-        self.scan()
+        self._scan()
         for thread in self._threads:
             thread.start()
 
@@ -85,24 +92,27 @@ class Watcher(FileSystemEventHandler):
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
+        self._folders.put(None)
         self._observer.stop()
         self._observer.join()
         for thread in self._threads:
             thread.join(_LAST)
 
-    def scan(self) -> None:
-        """Compare every bucket with its objects."""
+    def _scan(self) -> None:
         for folder in sorted(self._tree.root.iterdir()):
             if BUCKET.match(folder.name) and not folder.is_symlink():
                 self._scan_bucket(folder)
 
     def _scan_bucket(self, folder: Path) -> None:
-        with self._scanning:
-            if not folder.is_dir():
-                return
+        # Watched first: what is closed after that is noticed, what was closed
+        # before is seen.
+        if folder.is_dir():
             self._watch(folder.name, folder)
-            for path in self._intake.scan(folder):
-                self._queue(path, written=False)
+            self._compare(folder)
+
+    def _compare(self, folder: Path) -> None:
+        for path in self._intake.scan(folder):
+            self._queue(path, written=False)
 
     def _watch(self, name: str, folder: Path) -> None:
         if name in self._watched:
@@ -112,7 +122,9 @@ class Watcher(FileSystemEventHandler):
                 self, str(folder), recursive=bool(name), event_filter=_EVENTS
             )
         except OSError as error:
-            self.scan_seconds = _BLIND_SCAN
+            if self._scan_seconds == _BLIND_SCAN:
+                return
+            self._scan_seconds = _BLIND_SCAN
             _LOG.warning(
                 "no notices of files copied into %s (%s): looking every %g s",
                 folder,
@@ -136,25 +148,36 @@ class Watcher(FileSystemEventHandler):
         for text in paths:
             path = Path(text)
             if event.is_directory:
-                self._folder(path)
+                gone = isinstance(event, (DirDeletedEvent, DirMovedEvent))
+                self._folders.put((path, gone and text == paths[0]))
             elif text:
                 self._queue(path, written=isinstance(event, FileClosedEvent))
 
-    def _folder(self, path: Path) -> None:
+    def _look_at_folders(self) -> None:
+        while True:
+            try:
+                taken = self._folders.get(timeout=self._scan_seconds)
+                if taken is None:
+                    return
+                self._folder(taken[0], gone=taken[1])
+            except queue.Empty:
+                self._scan()
+            except Exception:  # noqa: BLE001  (one folder must not end the others)
+                _LOG.exception("could not look at a folder")
+
+    def _folder(self, path: Path, *, gone: bool) -> None:
         try:
             bucket = path.relative_to(self._tree.root).parts[0]
         except (ValueError, IndexError):
             return
         if not BUCKET.match(bucket):
             return
-        folder = self._tree.root / bucket
-        with self._scanning:
-            gone = None if folder.exists() else self._watched.pop(bucket, None)
-            if gone is not None:
-                self._observer.unschedule(gone)
-            self._scan_bucket(folder)
-            for found in self._intake.scan(path):
-                self._queue(found, written=False)
+        if path == self._tree.root / bucket:
+            if gone and bucket in self._watched:
+                # Its watch ended with it, even if a new one has its name by now.
+                self._observer.unschedule(self._watched.pop(bucket))
+            self._scan_bucket(path)
+        self._compare(path)
         # An object of the folder's own name is no longer a file.
         self._queue(path, written=False)
 
