@@ -25,11 +25,12 @@ $(STAMP): requirements/all.txt requirements/bootstrap.txt pyproject.toml tools/s
 demo: setup ## Drop a model in a bucket and watch it become an endpoint that answers
 	@$(BIN)/weightdrop demo
 
-test: setup ## Run every test
-	@$(BIN)/python -m pytest -q
+test: setup ## Run every test: first those that start no vLLM, then those that do
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not vllm"
+	@$(BIN)/python -m pytest -q -m vllm
 
-quick: setup ## Run the tests that start no vLLM
-	@$(BIN)/python -m pytest -q -m "not vllm and not emulators"
+quick: setup ## Run the tests that start no vLLM and no emulators
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not vllm and not emulators"
 
 simulate: setup ## Run SEEDS simulated schedules (or show one: SEED=7)
 	@PYTHONPATH=tests:tests/simulation $(BIN)/python -m sim --seeds $(or $(SEEDS),20000) $(if $(SEED),--seed $(SEED))
