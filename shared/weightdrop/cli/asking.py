@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 import httpx
@@ -79,7 +79,7 @@ class EndpointClient:
         near = httpx.URL(self._base).host in {"127.0.0.1", "localhost"}
         self._http = httpx.Client(timeout=TIMEOUT, trust_env=not near)
 
-    def __enter__(self) -> EndpointClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from weightdrop.adapters.gcs_upload import Kept, Uploads, crc32c_of
+from weightdrop.bootstrap import App
 from weightdrop.cli.client import StatusClient
 from weightdrop.cli.context import (
     GS,
@@ -33,6 +33,7 @@ from weightdrop.errors import UsageError
 from weightdrop.local.folder import FolderArtifacts
 from weightdrop.services.admit import MAX_OBJECTS
 from weightdrop.settings import home_folder
+from weightdrop.uploads import Kept, Uploads
 
 PARALLEL = 8
 """Uploads at a time: enough to fill a link, few enough for a laptop."""
@@ -90,15 +91,15 @@ def left_out(folder: Path, files: Iterable[LocalFile]) -> list[Path]:
 
 
 def changed_files(
-    files: Iterable[LocalFile], existing: dict[str, Kept]
+    uploads: Uploads, files: Iterable[LocalFile], existing: dict[str, Kept]
 ) -> list[LocalFile]:
-    """Those of `files` that are not in the bucket with the same bytes."""
+    """Those of `files` that are not among `existing` with the same bytes."""
     return [
         file
         for file in files
         if (kept := existing.get(file.name)) is None
         or kept.size != file.size
-        or kept.crc32c != crc32c_of(file.path)
+        or kept.crc32c != uploads.checksum(file.path)
     ]
 
 
@@ -165,10 +166,10 @@ def drop(
     if not force and not _admissible(inspect_source(str(folder), target)):
         return 1
     begin = time.monotonic()
-    uploads = Uploads(target.settings)
+    uploads = App(target.settings).uploads
     existing = uploads.existing(bucket, prefix)
     with err().status("comparing with what is there") if existing else nullcontext():
-        fresh = changed_files(files, existing)
+        fresh = changed_files(uploads, files, existing)
     _upload(uploads, bucket, fresh)
     facts: dict[str, object] = {
         "source": str(folder.absolute()),

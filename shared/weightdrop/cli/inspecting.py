@@ -121,10 +121,19 @@ def _show_report(report: Report) -> None:
 @click.command(short_help="Say which machine would serve it, and why.")
 @click.argument("source")
 @click.option("--region", default="", help="Region, where the folder names none.")
+@click.option("--max-model-len", type=click.IntRange(1), help="Context length wanted.")
+@click.option("--max-num-seqs", type=click.IntRange(1), help="Sequences at a time.")
 @json_option
 @target_options
 def plan(
-    *, source: str, region: str, as_json: bool, home: Path | None, url: str
+    *,
+    source: str,
+    region: str,
+    max_model_len: int | None,
+    max_num_seqs: int | None,
+    as_json: bool,
+    home: Path | None,
+    url: str,
 ) -> int:
     """Inspect SOURCE and plan the machine that it would be deployed on.
 
@@ -140,6 +149,11 @@ def plan(
             _show_report(report)
         return 1
     wanted = request_for(report.options, region=region or target.settings.region)
+    wanted = replace(
+        wanted,
+        max_model_len=max_model_len or wanted.max_model_len,
+        max_num_seqs=max_num_seqs or wanted.max_num_seqs,
+    )
     planned = choose(report.model, wanted, packaged_tables())
     whole = replace(report, findings=(*report.findings, *planned.findings))
     if as_json:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from weightdrop.cli.client import StatusClient
+from weightdrop.cli.client import StatusClient, View
 from weightdrop.cli.context import (
     find_target,
     json_option,
@@ -14,7 +15,7 @@ from weightdrop.cli.context import (
     resolve_id,
     target_options,
 )
-from weightdrop.cli.watching import BAD, changes, follow, show
+from weightdrop.cli.watching import BAD, changes, follow, resting, show
 
 
 def _command(verb: str, text: str, goal: str) -> click.Command:
@@ -30,11 +31,21 @@ def _command(verb: str, text: str, goal: str) -> click.Command:
         chosen = resolve_id(name)
         view = client.act(chosen, verb)
         if watch:
-            view = follow(changes(client, chosen))
+            view = follow(changes(client, chosen, until=_ends(verb)))
         show(view, as_json=as_json)
         return int(view.get("phase") in BAD)
 
     return command
+
+
+def _ends(verb: str) -> Callable[[View], bool]:
+    """Whether an order has been carried out.
+
+    What is to be undeployed stays `ready` until the functions get to it.
+    """
+    if verb != "undeploy":
+        return resting
+    return lambda view: resting(view) and view.get("phase") != "ready"
 
 
 retry = _command("retry", "Try a failed or undeployed drop again.", "ready")

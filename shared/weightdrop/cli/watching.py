@@ -44,14 +44,19 @@ def resting(view: View) -> bool:
 
 
 def changes(
-    client: StatusClient, name: str, *, appear_seconds: float = 0.0
+    client: StatusClient,
+    name: str,
+    *,
+    appear_seconds: float = 0.0,
+    until: Callable[[View], bool] = resting,
 ) -> Iterator[View]:
-    """Looks at one deployment, at least one a second, until it rests.
+    """Looks at one deployment, one a second or more often, until it rests.
 
     Args:
         client: Whom to ask.
         name: The deployment's id.
         appear_seconds: How long it may be unknown at first.
+        until: Whether a look is the last one.
 
     Raises:
         NotFoundError: If it does not appear.
@@ -75,7 +80,7 @@ def changes(
         heard = time.monotonic()
         phase = str(view.get("phase", ""))
         yield view
-        if resting(view):
+        if until(view):
             return
 
 
