@@ -61,7 +61,9 @@ def check_resources(deployed_model: JSON, *, location: str) -> JSON:
             "supports DEDICATED_RESOURCES only."
         )
     check_machine(resources.get("machineSpec", {}), location=location)
-    low = resources.setdefault("minReplicaCount", 1)
+    # A client of the protos cannot write the 0: it is how a field is left out.
+    sleeps = "scaleToZeroSpec" in resources
+    low = resources.setdefault("minReplicaCount", 0 if sleeps else 1)
     high = resources.setdefault("maxReplicaCount", max(low, 1))
     required = resources.get("requiredReplicaCount", 0)
     if low < 0 or high < max(low, 1) or not 0 <= required <= high:

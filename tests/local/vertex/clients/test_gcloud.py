@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,16 @@ def served(gcloud: Gcloud) -> Iterator[str]:
     assert gcloud("models", "list") == []
 
 
-def test_lists_and_descriptions(gcloud: Gcloud, served: str) -> None:
+def test_lists_and_descriptions(
+    gcloud: Gcloud, served: str, calls: Callable[..., None]
+) -> None:
     """What was made is listed and described."""
+    calls(
+        "gcloud 528",
+        "`ai models upload, list, describe, delete`",
+        "`ai endpoints create, list, describe, delete`",
+        "`ai endpoints deploy-model, undeploy-model`",
+    )
     (endpoint,) = gcloud("endpoints", "list")
     described = gcloud("endpoints", "describe", served)
     models = gcloud("models", "list")
@@ -127,8 +135,9 @@ def test_lists_and_descriptions(gcloud: Gcloud, served: str) -> None:
     assert model["containerSpec"]["args"] == ["--say", "hi"]
 
 
-def test_predictions(gcloud: Gcloud, served: str) -> None:
+def test_predictions(gcloud: Gcloud, served: str, calls: Callable[..., None]) -> None:
     """predict, raw-predict and stream-raw-predict answer."""
+    calls("gcloud 528", "`ai endpoints predict, raw-predict, stream-raw-predict`")
     body = {"instances": [{"prompt": "a"}]}
     request = gcloud.file("request.json", body)
     predicted = gcloud("endpoints", "predict", served, f"--json-request={request}")
@@ -145,8 +154,11 @@ def test_predictions(gcloud: Gcloud, served: str) -> None:
     assert streamed.count("data: ") == 3
 
 
-def test_an_operation_is_described(whole: Stack, gcloud: Gcloud, served: str) -> None:
+def test_an_operation_is_described(
+    whole: Stack, gcloud: Gcloud, served: str, calls: Callable[..., None]
+) -> None:
     """Operations describe shows an operation of an endpoint."""
+    calls("gcloud 528", "`ai operations describe`")
     found = whole.vertex.call("GET", f"/endpoints/{served}/operations")["operations"]
     number = found[0]["name"].rpartition("/")[2]
 
@@ -156,15 +168,19 @@ def test_an_operation_is_described(whole: Stack, gcloud: Gcloud, served: str) ->
     assert shown["name"].endswith(number)
 
 
-def test_custom_weights(gcloud: Gcloud) -> None:
+def test_custom_weights(gcloud: Gcloud, calls: Callable[..., None]) -> None:
     """model-garden models deploy takes a folder, where gcloud is new enough."""
+    calls("gcloud", "`ai model-garden models deploy --model=gs://…`")
     if _version() < CUSTOM_WEIGHTS:
         pytest.skip("this gcloud takes no gs:// model; its requests are replayed below")
     gcloud("model-garden", "models", "deploy", "--model=gs://models/tiny")
 
 
-def test_the_requests_of_newer_versions(whole: Stack) -> None:
+def test_the_requests_of_newer_versions(
+    whole: Stack, calls: Callable[..., None]
+) -> None:
     """What gcloud 578 sends for custom weights, byte for byte in form, is served."""
+    calls("gcloud 578's requests, replayed", "both forms of the same command")
     vertex, client = whole.vertex, whole.vertex.client
     quota = client.get(
         "/v1/projects/local/locations/global/services/aiplatform.googleapis.com"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from local.vertex.clients.running import PATIENCE, REGION, Stack
 from local.vertex.running import CONTAINER
@@ -186,22 +185,47 @@ def _run(whole: Stack, *parts: str) -> None:
     assert done.returncode == 0, done.stderr[-6000:]
 
 
-def test_custom_model_with_a_machine(whole: Stack) -> None:
+SDK = "google-cloud-aiplatform 2.7 over REST"
+
+
+def test_custom_model_with_a_machine(whole: Stack, calls: Callable[..., None]) -> None:
     """The published script with all arguments deploys and predicts."""
+    calls(
+        SDK,
+        "`CustomModel(…).deploy(machine_type=…, …)`",
+        "`endpoint.predict(…, use_dedicated_endpoint=True)`",
+        '`aiplatform.Endpoint(ID).predict(instances=[{"text": …}])`',
+        "`endpoint.raw_predict`, `endpoint.stream_raw_predict` (dedicated)",
+    )
     _run(whole, SEED_EXPLICIT, SEED_QUERY, RAW, CLEAN)
 
 
-def test_custom_model_without_arguments(whole: Stack) -> None:
+def test_custom_model_without_arguments(
+    whole: Stack, calls: Callable[..., None]
+) -> None:
     """The published script without arguments deploys and predicts."""
+    calls(SDK, "`CustomModel(…).deploy()`")
     _run(whole, SEED_DEFAULT, CLEAN)
 
 
-def test_deploy_options(whole: Stack) -> None:
+def test_deploy_options(whole: Stack, calls: Callable[..., None]) -> None:
     """list_deploy_options shows what :recommendSpec says."""
+    calls(SDK, "`CustomModel(…).list_deploy_options()`")
     _run(whole, OPTIONS)
 
 
-@pytest.mark.parametrize("script", [STEPS, INVOKE], ids=["steps", "invoke"])
-def test_step_by_step(whole: Stack, script: str) -> None:
+def test_step_by_step(whole: Stack, calls: Callable[..., None]) -> None:
     """Upload, create, deploy, versions, traffic, lists and deletion by the SDK."""
-    _run(whole, script)
+    calls(
+        SDK,
+        "`Model.upload`, versions and aliases, `Model.list`, `Model.delete`",
+        "`Endpoint.create`, `update`, `list`, `delete`",
+        "`Model.deploy` beside another model, `undeploy`, `undeploy_all`",
+    )
+    _run(whole, STEPS)
+
+
+def test_invoke(whole: Stack, calls: Callable[..., None]) -> None:
+    """A model with invoke_route_prefix is invoked by path, and only so."""
+    calls(SDK, "`endpoint.invoke`")
+    _run(whole, INVOKE)
