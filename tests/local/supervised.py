@@ -48,7 +48,7 @@ def main() -> int:
     layout = Layout(home=Path(home), port=int(port), bucket="models")
     supervisor = Supervisor(
         layout,
-        members=members(layout, kind),
+        members=lambda layout: members(layout, kind),
         say=note,
         ready=lambda stack: emit(asdict(stack)),
     )

@@ -210,7 +210,7 @@ def test_a_disk_with_too_little_room_is_refused(tmp_path: Path) -> None:
     layout = Layout(home=tmp_path, port=free_port(), bucket="models")
 
     with pytest.raises(preflight.UsageError, match=r"MiB free and the stack needs"):
-        preflight.prepare_home(layout, (), needed=2**62)
+        preflight.prepare_home(layout, needed=2**62)
 
 
 def test_a_full_disk_is_refused(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_full_disk_is_refused(tmp_path: Path) -> None:
         (tmp_path / "ballast").write_bytes(b"\0" * 40960)
         layout = Layout(home=tmp_path, port=free_port(), bucket="models")
         with pytest.raises(preflight.UsageError, match="No space left on device"):
-            preflight.prepare_home(layout, ())
+            preflight.prepare_home(layout)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
@@ -269,6 +269,19 @@ def test_a_stack_of_another_process_is_no_running_stack(tmp_path: Path) -> None:
     (tmp_path / stack.NAME).write_text(text.replace(mine.started, "12"))
 
     assert stack.find(tmp_path) is None
+
+
+def test_free_ports_stay_the_same(tmp_path: Path) -> None:
+    """A stack that takes free ports takes those of the last time again."""
+    (tmp_path / preflight.PORT_NOTE).write_text("nonsense")
+    layout = Layout(home=tmp_path, port=0, bucket="models")
+    first = preflight.choose_port(layout)
+    again = preflight.choose_port(layout)
+    with closing(socket.create_server(("127.0.0.1", first.port + 1))):
+        other = preflight.choose_port(layout)
+
+    assert again == first
+    assert other.port != first.port
 
 
 def test_the_stacks_variables_are_settings(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from weightdrop.cli.terminal import clean, emit
-from weightdrop.local.supervisor import preflight
 from weightdrop.local.supervisor.layout import DEFAULT_BUCKET, DEFAULT_PORT, Layout
 from weightdrop.local.supervisor.stack import Stack
 from weightdrop.local.supervisor.supervisor import Supervisor
@@ -27,7 +26,7 @@ from weightdrop.settings import home_folder, load
     type=click.IntRange(0, 65535),
     default=DEFAULT_PORT,
     show_default=True,
-    help="First of its six ports; 0 takes free ones.",
+    help="First of its six ports; 0 takes free ones, the same the next time.",
 )
 @click.option(
     "--bucket", default=DEFAULT_BUCKET, show_default=True, help="Bucket to watch."
@@ -42,11 +41,7 @@ def up(*, home: Path | None, port: int, bucket: str, as_json: bool) -> int:
     binds 127.0.0.1 only.
     """
     settings = load() if home is None else replace(load(), home=home)
-    layout = Layout(
-        home=home_folder(settings),
-        port=port or preflight.free_base_port(),
-        bucket=bucket,
-    )
+    layout = Layout(home=home_folder(settings), port=port, bucket=bucket)
     begin = time.monotonic()
 
     def say(line: str) -> None:

@@ -61,6 +61,7 @@ class Child:
         """Start it in a session of its own; it goes when we go."""
         self.restart_at, self.answered = None, False
         self._since = time.monotonic()
+        self.folder.mkdir(exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self.service.argv,

@@ -11,6 +11,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from weightdrop.errors import UsageError
@@ -25,6 +26,9 @@ from weightdrop.local.supervisor.layout import (
 
 FREE_BYTES = 256 * 2**20
 """Records, logs and a server's scratch files of one session; no model's weights."""
+
+PORT_NOTE = "port"
+"""File in the home that keeps the port of the last time."""
 
 FOLDERS = ("buckets", "logs", "run", "vertex")
 _HIGHEST_PORT = 65535
@@ -76,7 +80,7 @@ def check_layout(layout: Layout) -> None:
             f"{layout.bucket!r} is no bucket name: use 3 to 63 lower-case letters, "
             "digits, hyphens, underscores and dots."
         )
-    if not 1 <= layout.port <= _HIGHEST_PORT - len(PORTS):
+    if not 0 <= layout.port <= _HIGHEST_PORT - len(PORTS):
         raise UsageError(
             f"Port {layout.port} is no base for {len(PORTS)} consecutive ports: "
             f"choose one from 1024 to {_HIGHEST_PORT - len(PORTS)} with --port."
@@ -88,18 +92,15 @@ def check_layout(layout: Layout) -> None:
         )
 
 
-def prepare_home(
-    layout: Layout, members: tuple[Service, ...], *, needed: int = FREE_BYTES
-) -> None:
+def prepare_home(layout: Layout, *, needed: int = FREE_BYTES) -> None:
     """Make the folders of the stack and see that they can be written.
 
     Raises:
         UsageError: If they cannot be, or less than `needed` bytes are free.
     """
     home = layout.home
-    inner = [home / "run" / service.name for service in members]
     try:
-        for folder in (home, *(home / name for name in FOLDERS), layout.folder, *inner):
+        for folder in (home, *(home / name for name in FOLDERS), layout.folder):
             folder.mkdir(parents=True, exist_ok=True)
         probe = home / "run" / f"probe-{os.getpid()}"
         probe.write_bytes(b"\0" * 65536)
@@ -177,6 +178,36 @@ def check_ports(members: tuple[Service, ...]) -> None:
             )
 
 
+def choose_port(layout: Layout) -> Layout:
+    """The layout with a port, which is kept for the next time.
+
+    Port 0 takes the port of the last time if it is free, so that URLs which
+    were given away hold; else the base of consecutive free ports.
+
+    Raises:
+        UsageError: If there are none.
+    """
+    note = layout.home / PORT_NOTE
+    port = layout.port or _noted(note) or free_base_port()
+    with contextlib.suppress(OSError):  # a full disk is told of elsewhere
+        note.write_text(f"{port}\n")
+    return replace(layout, port=port)
+
+
+def _noted(note: Path) -> int:
+    """The port of the last time; 0 if none is known, or it is taken."""
+    try:
+        port = int(note.read_text())
+    except (OSError, ValueError):
+        return 0
+    usable = 0 < port <= _HIGHEST_PORT - len(PORTS)
+    return port if usable and _all_free(port) else 0
+
+
+def _all_free(base: int) -> bool:
+    return all(port_free(base + step) for step in range(len(PORTS)))
+
+
 def free_base_port() -> int:
     """The base of consecutive free ports.
 
@@ -188,7 +219,7 @@ def free_base_port() -> int:
     bases = list(_SEARCHED_PORTS)
     first = os.getpid() % len(bases)
     for base in bases[first:] + bases[:first]:
-        if all(port_free(base + step) for step in range(len(PORTS))):
+        if _all_free(base):
             return base
     raise UsageError(
         f"No {len(PORTS)} consecutive ports from {bases[0]} to {bases[-1]} are free: "

@@ -41,8 +41,8 @@ class Supervisor:
     """Runs one local stack in this process until a signal ends it.
 
     Args:
-        layout: Where the stack lives.
-        members: Its processes; those of the real stack by default.
+        layout: Where the stack lives; port 0 lets it find free ones.
+        members: Says which processes it has; the real stack's by default.
         say: Called with a line for a person whenever something changes.
         ready: Called once, when all processes have answered.
     """
@@ -51,7 +51,7 @@ class Supervisor:
         self,
         layout: Layout,
         *,
-        members: tuple[Service, ...] = (),
+        members: Callable[[Layout], tuple[Service, ...]] = services,
         say: Callable[[str], None],
         ready: Callable[[stack.Stack], None],
     ) -> None:
@@ -61,18 +61,9 @@ class Supervisor:
         self._ready = False
         self._signals = 0
         self._orphans: dict[int, float] = {}
-        self._members = members or services(layout)
-        self._children = [
-            Child(
-                service=service,
-                folder=layout.home / "run" / service.name,
-                log=layout.home / "logs" / f"{service.name}.log",
-            )
-            for service in self._members
-        ]
-        self._environment = child_environment(
-            stack_variables(layout), defaults=STACK_DEFAULTS, without=UNWANTED
-        )
+        self._members = members
+        self._children: list[Child] = []
+        self._environment: dict[str, str] = {}
 
     def run(self) -> None:
         """Start, watch and restart until SIGINT, SIGTERM or SIGHUP, then stop all.
@@ -82,13 +73,13 @@ class Supervisor:
             WeightdropError: If a process cannot be brought to answer; all
                 that was started is stopped.
         """
-        layout = self._layout
-        preflight.check_layout(layout)
+        home = self._layout.home
+        preflight.check_layout(self._layout)
         preflight.check_packages()
-        preflight.prepare_home(layout, self._members)
-        with preflight.claim(layout.home):
-            preflight.end_leftovers(layout.home)
-            preflight.check_ports(self._members)
+        preflight.prepare_home(self._layout)
+        with preflight.claim(home):
+            preflight.end_leftovers(home)
+            self._settle()
             processes.adopt_orphans()
             with self._wake_on_signals() as bell:
                 try:
@@ -96,6 +87,24 @@ class Supervisor:
                     self._watch(bell)
                 finally:
                     self._stop(bell)
+
+    def _settle(self) -> None:
+        """Decide on ports, and so on processes, now that no leftover has any."""
+        layout = preflight.choose_port(self._layout)
+        members = self._members(layout)
+        preflight.check_ports(members)
+        self._layout = layout
+        self._children = [
+            Child(
+                service=service,
+                folder=layout.home / "run" / service.name,
+                log=layout.home / "logs" / f"{service.name}.log",
+            )
+            for service in members
+        ]
+        self._environment = child_environment(
+            stack_variables(layout), defaults=STACK_DEFAULTS, without=UNWANTED
+        )
 
     # ------------------------------------------------------------------ start
 
