@@ -33,7 +33,7 @@ _SIZE: Final = Size(
 )
 _FIRST_BYTE_SECONDS: Final = 0.03
 _STREAM_RATE: Final = 60e6  # bytes per second
-_LONGEST_START: Final = 300.0
+_LONGEST_START: Final = 600.0
 
 
 @contextlib.contextmanager
@@ -74,7 +74,8 @@ def _measure(way: ways.Way, work: Path, log: Path) -> float:
     try:
         while not _healthy(way.port, way.health):
             if process.poll() is not None or time.monotonic() - began > _LONGEST_START:
-                raise RuntimeError(f"{way.name} did not start; see {log}")
+                tail = log.read_text(encoding="utf-8", errors="replace")[-3000:]
+                raise RuntimeError(f"{way.name} did not start:\n{tail}")
             time.sleep(0.05)
         return time.monotonic() - began
     finally:

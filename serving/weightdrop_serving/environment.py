@@ -14,6 +14,7 @@ from typing import Final
 
 LISTEN_FD: Final = "WEIGHTDROP_SERVING_LISTEN_FD"
 CONTROL_FD: Final = "WEIGHTDROP_SERVING_CONTROL_FD"
+FORK: Final = "WEIGHTDROP_SERVING_FORK"
 
 _NO_ACCELERATOR: Final = ("", "ACCELERATOR_TYPE_UNSPECIFIED")
 
@@ -45,6 +46,9 @@ class Environment:
             work without any sign of life before health says so.
         hang_exit_seconds: `WEIGHTDROP_SERVING_HANG_EXIT_SECONDS`: after how long
             without a sign of life the process ends, so that it is restarted.
+        fork: `WEIGHTDROP_SERVING_FORK`: whether the engine's process is a copy of
+            the server's instead of a new one that imports everything again; by
+            default only without a GPU, where it has been measured.
         listen_fd: Set by the supervisor for the engine's process; -1 elsewhere.
         control_fd: The same.
     """
@@ -63,6 +67,7 @@ class Environment:
     drain_seconds: float = 20.0
     hang_seconds: float = 4.0
     hang_exit_seconds: float = 120.0
+    fork: bool | None = None
     listen_fd: int = -1
     control_fd: int = -1
 
@@ -104,6 +109,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _truth(text: str) -> bool:
+    words = {"1": True, "true": True, "0": False, "false": False}
+    if text.lower() not in words:
+        raise ValueError("expected 1 or 0")
+    return words[text.lower()]
+
+
 def _folder(text: str) -> Path:
     return Path(text).expanduser()
 
@@ -123,6 +135,7 @@ _VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "drain_seconds": ("WEIGHTDROP_SERVING_DRAIN_SECONDS", _seconds),
     "hang_seconds": ("WEIGHTDROP_SERVING_HANG_SECONDS", _seconds),
     "hang_exit_seconds": ("WEIGHTDROP_SERVING_HANG_EXIT_SECONDS", _seconds),
+    "fork": (FORK, _truth),
     "listen_fd": (LISTEN_FD, int),
     "control_fd": (CONTROL_FD, int),
 }

@@ -110,7 +110,7 @@ class Supervisor:
         built = arguments.build(
             self._words,
             model=str(folder),
-            socket=str(scratch / "vllm.sock"),
+            socket="vllm.sock",  # in its working folder: such paths must be short
             machine=observed,
             overlap=True,
         )
@@ -140,13 +140,17 @@ class Supervisor:
         self._line = ours
         inherited = os.dup(listener.fileno())
         changes = _engine_environment(self._settings, scratch, gpu=gpu)
+        fork = self._settings.fork if self._settings.fork is not None else not gpu
+        changes[environment.FORK] = str(int(fork))
         changes[environment.LISTEN_FD] = str(inherited)
         changes[environment.CONTROL_FD] = str(theirs.fileno())
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # what lies in the working folder is never imported
             "-m",
             "weightdrop_serving.engine",
             *words,
+            cwd=scratch,
             env=environment.for_engine(environment.own(), changes),
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=(inherited, theirs.fileno()),
