@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +14,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from fakes.builders import make_deployment, make_revision
-from fakes.bus import MemoryBus
-from fakes.clock import FakeClock
-from fakes.records import MemoryRecords
 from weightdrop.bootstrap import App
-from weightdrop.core.artifacts.objects import StoredObject
 from weightdrop.core.deployment.phases import Phase
-from weightdrop.errors import NotFoundError, TransientError
-from weightdrop.ports import Listing
-from weightdrop.settings import Backend, Settings
-from weightdrop_functions import handlers
+from weightdrop.services.query import Query
 
 MAIN = Path(__file__).resolve().parents[2] / "functions" / "main.py"
 SOURCE = "//storage.googleapis.com/projects/_/buckets/models"
-
-
-class Store:
-    """The Artifacts port over names alone; counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.names: tuple[str, ...] = ()
-        self.lists = 0
-        self.down = False
-
-    def list(self, bucket: str, prefix: str, *, limit: int) -> Listing:
-        """See weightdrop.ports.Artifacts."""
-        self.lists += 1
-        if self.down:
-            raise TransientError("the bucket does not answer")
-        found = [n for n in self.names if n.startswith(f"{prefix}/")][:limit]
-        when = datetime(2026, 1, 1, tzinfo=UTC)
-        return Listing(tuple(StoredObject(n, 1, 2, "crc", when) for n in found), False)
-
-    def stat(self, bucket: str, name: str) -> StoredObject:
-        """See weightdrop.ports.Artifacts."""
-        raise NotFoundError(f"{bucket}/{name}")
-
-    def read(
-        self, bucket: str, name: str, *, generation: int, start: int, length: int
-    ) -> bytes:
-        """See weightdrop.ports.Artifacts."""
-        return b"{}"[start : start + length]
-
-
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> App:
-    """The application over fakes."""
-    settings = Settings(backend=Backend.LOCAL, buckets=("models",))
-    wired = App(settings)
-    wired.records = MemoryRecords(strict=True)
-    wired.bus = MemoryBus()
-    wired.clock = FakeClock()
-    wired.artifacts = Store()
-    monkeypatch.setattr(handlers, "app", lambda: wired)
-    return wired
 
 
 def client(target: str) -> FlaskClient:
@@ -189,8 +142,26 @@ def test_status_lists_pages_and_filters(app: App) -> None:
         ("POST", "/deployments/tiny-12345678:rollback", 409, "FAILED_PRECONDITION"),
         ("POST", "/deployments/tiny-12345678:undeploy", 409, "FAILED_PRECONDITION"),
         ("POST", "/deployments/none-00000000:retry", 404, "NOT_FOUND"),
-        ("POST", "/deployments:deploy", 400, "INVALID_ARGUMENT"),
-        ("DELETE", "/deployments/tiny-12345678", 400, "INVALID_ARGUMENT"),
+        ("POST", "/deployments:deploy", 415, "INVALID_ARGUMENT"),
+        ("POST", "/deployments/tiny-12345678", 405, "UNIMPLEMENTED"),
+        ("GET", "/deployments/tiny-12345678:retry", 405, "UNIMPLEMENTED"),
+        ("GET", "/deployments/tiny-12345678?wait=-1", 400, "INVALID_ARGUMENT"),
+        ("GET", "/deployments/tiny-12345678?wait=1e9", 400, "INVALID_ARGUMENT"),
+        ("GET", "/deployments/tiny-12345678?wait=3601", 400, "INVALID_ARGUMENT"),
+        ("GET", "/deployments/tiny-12345678?phase=odd", 400, "INVALID_ARGUMENT"),
+        ("GET", "/deployments?pageSize=2.5", 400, "INVALID_ARGUMENT"),
+        ("GET", "/deployments?pageSize=1_0", 400, "INVALID_ARGUMENT"),
+        ("GET", "/deployments?pageSize=", 400, "INVALID_ARGUMENT"),
+        ("GET", "/deployments/TINY-12345678", 404, "NOT_FOUND"),
+        ("GET", "/deployments/-x", 404, "NOT_FOUND"),
+        ("GET", f"/deployments/{'x' * 64}", 404, "NOT_FOUND"),
+        ("GET", "/deployments/tiny-12345678%00", 404, "NOT_FOUND"),
+        ("GET", "/deployments/%2e%2e%2frecords", 404, "NOT_FOUND"),
+        ("GET", "/deployments/tiny-12345678/events/", 200, ""),
+        ("GET", "/deployments/tiny-12345678/revisions", 200, ""),
+        ("POST", "/deployments/tiny-12345678:reboot", 404, "NOT_FOUND"),
+        ("DELETE", "/deployments/tiny-12345678", 405, "UNIMPLEMENTED"),
+        ("PATCH", "/deployments", 405, "UNIMPLEMENTED"),
     ],
 )
 def test_errors_have_googles_form(
@@ -201,12 +172,116 @@ def test_errors_have_googles_form(
 
     given, body = status(app, method, path)
 
-    assert (code, code, name) == (
-        given,
-        body["error"]["code"],
-        body["error"]["status"],
+    error = body.get("error", {"code": given, "status": "", "message": "none"})
+    assert (code, code, name) == (given, error["code"], error["status"])
+    assert error["message"]
+
+
+def test_a_wrong_method_is_told_the_right_ones(app: App) -> None:
+    """`Allow` names what the path takes."""
+    answer = client("status").put("/deployments/tiny-12345678")
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_of_another_site_may_not_call(app: App, site: str, method: str) -> None:
+    """The local stack asks for no password: a browser must not be its accomplice."""
+    code, body = status(
+        app,
+        method,
+        "/deployments/tiny-12345678:undeploy",
+        headers={"Sec-Fetch-Site": site},
     )
-    assert body["error"]["message"]
+
+    assert (code, body["error"]["status"]) == (403, "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("path", ["/deployments:deploy", "/deployments/x:retry"])
+def test_an_oversized_body_is_refused(app: App, path: str) -> None:
+    """Nobody reads what no order can need."""
+    code, body = status(app, "POST", path, json={"x": "y" * 70_000})
+
+    assert (code, body["error"]["code"]) == (413, 413)
+
+
+def test_a_body_without_a_length_is_bounded_too(app: App) -> None:
+    """A chunked body has nothing to be judged by before it is read."""
+    stream = io.BytesIO(b" " * 100_000)
+
+    code, _ = status(
+        app,
+        "POST",
+        "/deployments:deploy",
+        input_stream=stream,
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    assert code == 413
+
+
+def test_waiting_ends_when_the_phase_changes(app: App) -> None:
+    """A long poll answers as soon as there is news, and looks ever more rarely."""
+    made = app.records.create(make_deployment())
+    looks: list[float] = []
+    now = 0.0
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        looks.append(seconds)
+        if len(looks) == 8:
+            ready = replace(
+                made.deployment, revisions=(make_revision(phase=Phase.READY),)
+            )
+            app.records.put(ready, version=made.version)
+
+    app.query = Query(app.records, pause=pause, seconds=lambda: now)
+
+    code, view = status(app, "GET", "/deployments/tiny-12345678?wait=50&phase=waiting")
+
+    assert (code, view["phase"]) == (200, "ready")
+    assert looks == [0.1, 0.2, 0.3, 0.5, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_waiting_ends_in_time(app: App) -> None:
+    """Whatever is asked for, the answer comes before a front end gives up."""
+    app.records.create(make_deployment())
+    now = 0.0
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    app.query = Query(app.records, pause=pause, seconds=lambda: now)
+
+    code, view = status(app, "GET", "/deployments/tiny-12345678?wait=3600")
+
+    assert (code, view["phase"]) == (200, "waiting")
+    assert now == pytest.approx(50)
+
+
+def test_a_phase_that_is_over_is_not_waited_for(app: App) -> None:
+    """Whoever knows an older phase learns the new one at once."""
+    app.records.create(make_deployment())
+    app.query = Query(app.records, pause=lambda _: pytest.fail("it waited"))
+
+    code, _ = status(app, "GET", "/deployments/tiny-12345678?wait=50&phase=ready")
+
+    assert code == 200
+
+
+def test_the_history_outlives_the_record(app: App) -> None:
+    """Revisions that were cut off are still told of."""
+    made = app.records.create(make_deployment())
+    newer = make_deployment(revisions=(make_revision(2),))
+    app.records.put(newer, version=made.version)
+
+    _, body = status(app, "GET", "/deployments/tiny-12345678/revisions")
+
+    assert [it["number"] for it in body["revisions"]] == [1, 2]
 
 
 def test_a_failed_deployment_is_retried(app: App) -> None:

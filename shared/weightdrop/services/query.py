@@ -6,10 +6,17 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 from weightdrop.core.deployment.phases import Phase
-from weightdrop.core.deployment.record import Deployment, Message
-from weightdrop.core.deployment.views import deployment_view
+from weightdrop.core.deployment.record import Deployment, Message, Revision
+from weightdrop.core.deployment.views import (
+    deployment_view,
+    finding_view,
+    model_view,
+    plan_view,
+    revision_view,
+)
 from weightdrop.errors import NotFoundError, PermanentError
 from weightdrop.ports import Records
 
@@ -18,8 +25,9 @@ MAX_EVENTS = 500
 MAX_WAIT = 50.0
 """Seconds a long poll may take: below every front end's own limit."""
 
-WAIT_STEP = 0.25
-"""Seconds between two looks of a long poll at the one record it waits for."""
+WAIT_STEPS = (0.1, 0.2, 0.3, 0.5, 1.0)
+"""Seconds between two looks of a long poll; the last goes on. A look is one read
+of a record, which Firestore counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +37,12 @@ class Query:
     Attributes:
         records: The records.
         pause: How a long poll waits, in seconds.
+        seconds: How a long poll tells what time has passed.
     """
 
     records: Records
     pause: Callable[[float], None] = time.sleep
+    seconds: Callable[[], float] = time.monotonic
 
     def page(
         self, *, phase: str = "", size: int = 50, token: str = ""
@@ -44,12 +54,7 @@ class Query:
         """
         if not 1 <= size <= MAX_PAGE:
             raise PermanentError(f"pageSize must be between 1 and {MAX_PAGE}")
-        if phase and phase not in set(Phase):
-            names = ", ".join(Phase)
-            raise PermanentError(f"phase must be one of: {names}")
-        page = self.records.page(
-            phase=Phase(phase) if phase else None, size=size, token=token
-        )
+        page = self.records.page(phase=_phase(phase), size=size, token=token)
         return {
             "deployments": [deployment_view(one) for one in page.deployments],
             "nextPageToken": page.next_token,
@@ -70,15 +75,30 @@ class Query:
         """One deployment, once its phase is no longer `phase` or time is up.
 
         An empty `phase` means the one it has at the first look.
+
+        Raises:
+            NotFoundError: If there is none of this id.
+            PermanentError: If there is no such phase.
         """
+        named = _phase(phase)
         deployment = self.deployment(deployment_id)
-        left = min(seconds, MAX_WAIT)
-        known = phase or deployment.phase.value
-        while deployment.phase.value == known and left > 0:
-            self.pause(min(WAIT_STEP, left))
-            left -= WAIT_STEP
+        known = named or deployment.phase
+        end = self.seconds() + min(seconds, MAX_WAIT)
+        steps = chain(WAIT_STEPS, repeat(WAIT_STEPS[-1]))
+        while deployment.phase is known and (left := end - self.seconds()) > 0:
+            self.pause(min(next(steps), left))
             deployment = self.deployment(deployment_id)
         return deployment
+
+    def revisions(self, deployment_id: str) -> dict[str, object]:
+        """Every revision there ever was of a deployment, oldest first.
+
+        Raises:
+            NotFoundError: If there is none of this id.
+        """
+        self.deployment(deployment_id)
+        found = self.records.revisions(deployment_id)
+        return {"revisions": [history_view(revision) for revision in found]}
 
     def events(self, deployment_id: str) -> dict[str, object]:
         """What was told of a deployment, oldest first.
@@ -89,6 +109,24 @@ class Query:
         self.deployment(deployment_id)
         events = self.records.events(deployment_id, limit=MAX_EVENTS)
         return {"events": [event_view(message) for message in events]}
+
+
+def _phase(text: str) -> Phase | None:
+    if text and text not in set(Phase):
+        raise PermanentError(f"phase must be one of: {', '.join(Phase)}")
+    return Phase(text) if text else None
+
+
+def history_view(revision: Revision) -> dict[str, object]:
+    """One revision, with what it was and how it ended."""
+    return revision_view(revision) | {
+        "created": revision.created.isoformat(),
+        "attempt": revision.attempt,
+        "message": revision.message,
+        "findings": [finding_view(finding) for finding in revision.findings],
+        "model": model_view(revision.model) if revision.model else None,
+        "plan": plan_view(revision.plan) if revision.plan else None,
+    }
 
 
 def event_view(message: Message) -> dict[str, object]:

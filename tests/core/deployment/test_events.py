@@ -33,7 +33,9 @@ def check(message: Message) -> None:
 def test_every_type_has_its_schema_and_no_schema_is_left_over() -> None:
     """A subscriber finds each type that can arrive, and nothing else."""
     folder = resources.files("weightdrop").joinpath("schemas")
-    names = {entry.name for entry in folder.iterdir() if entry.name.endswith(".json")}
+    names = {
+        entry.name for entry in folder.iterdir() if entry.name.startswith("weightdrop.")
+    }
 
     assert names == {f"{kind}.json" for kind in EVENT_TYPES}
 
