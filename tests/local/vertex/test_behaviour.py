@@ -259,7 +259,7 @@ def test_other_projects_are_refused(quiet: Running) -> None:
 def test_dedicated_only_refuses_the_shared_name(quiet: Running) -> None:
     """With --dedicated-only a dedicated endpoint answers on its own name alone."""
     answer = quiet.client.post(
-        quiet.path("/endpoints/e:rawPredict"), json={}, headers={"host": "shared.name"}
+        quiet.path("/endpoints/e:rawPredict"), json={}, headers={"host": "localhost"}
     )
 
     assert "is a dedicated endpoint" in answer.json()["error"]["message"]
@@ -327,3 +327,22 @@ def test_versions_of_a_model(vertex: Running) -> None:
     assert (after["versionId"], after["displayName"]) == ("2", "new")
     assert after["versionAliases"] == ["default", "prod"]
     assert [item["versionId"] for item in left] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "evil.example:8472"}, 403),
+        ({"origin": "http://localhost:8470"}, 200),
+        ({"host": "us-central1-aiplatform.googleapis.com"}, 200),
+    ],
+)
+def test_web_pages_are_kept_out(
+    quiet: Running, headers: dict[str, str], code: int
+) -> None:
+    """A page of another site can neither call the API nor rebind its name to it."""
+    for path in (quiet.path("/models"), "/weightdrop/faults"):
+        assert quiet.client.get(path, headers=headers).status_code == code

@@ -98,14 +98,14 @@ class Deployments:
         self, place: Place, endpoint_id: str, request: JSON, version: str
     ) -> JSON:
         """Start to deploy a model on an endpoint."""
-        record = self.admit(place, endpoint_id, request)
-        return self._operations.start(
-            "deploy_model",
-            parent=place.endpoint(endpoint_id),
-            message="DeployModelOperationMetadata",
-            version=version,
-            request=record,
-        )
+        with self._store.transaction():
+            return self._operations.start(
+                "deploy_model",
+                parent=place.endpoint(endpoint_id),
+                message="DeployModelOperationMetadata",
+                version=version,
+                request=self.admit(place, endpoint_id, request),
+            )
 
     def admit(self, place: Place, endpoint_id: str, request: JSON) -> JSON:
         """Check a deployment and write it down as being deployed.
@@ -173,7 +173,7 @@ class Deployments:
             raise ApiError("ABORTED", f"The deployment {key} was removed.")
         try:
             return await self._bring_up(work, request, record)
-        except ApiError:
+        except Exception:
             work.stage("FAILED_TO_DEPLOY")
             await self.take_down(key)
             raise
@@ -263,13 +263,13 @@ class Deployments:
             self._endpoints.save(place, endpoint)
             record["state"] = BEING_UNDEPLOYED
             self._store.put("deployment", key, record)
-        return self._operations.start(
-            "undeploy_model",
-            parent=endpoint["name"],
-            message="UndeployModelOperationMetadata",
-            version=version,
-            request={"key": key},
-        )
+            return self._operations.start(
+                "undeploy_model",
+                parent=endpoint["name"],
+                message="UndeployModelOperationMetadata",
+                version=version,
+                request={"key": key},
+            )
 
     def mutate(
         self, place: Place, endpoint_id: str, request: JSON, version: str

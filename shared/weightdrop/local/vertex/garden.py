@@ -143,7 +143,7 @@ class Garden:
         place = Place(plan["project"], plan["location"])
         try:
             await self._make(work, place, plan)
-        except ApiError:
+        except Exception:
             await self._undo(place, plan)
             raise
         except asyncio.CancelledError:

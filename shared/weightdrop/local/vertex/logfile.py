@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 LIMIT = 8 * 2**20
+KEPT = 100
 TAIL_LINES = 40
 _TAIL_BYTES = 64 * 1024
 _LINE = 500
@@ -57,3 +58,11 @@ class LogFile:
         except FileNotFoundError:
             return []
         return [line[:_LINE] for line in text.splitlines()[-lines:] if line.strip()]
+
+
+def prune(folder: Path) -> None:
+    """Delete all but the `KEPT` newest logs."""
+    if folder.is_dir():
+        logs = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in logs[:-KEPT]:
+            path.unlink()

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,8 +29,10 @@ from weightdrop.local.vertex.endpoints import Endpoints
 from weightdrop.local.vertex.faults import ApiError
 from weightdrop.local.vertex.fleet import Fleet
 from weightdrop.local.vertex.garden import Garden
+from weightdrop.local.vertex.guard import Guard
 from weightdrop.local.vertex.inference import Inference
 from weightdrop.local.vertex.injection import PATH, Injection
+from weightdrop.local.vertex.logfile import prune
 from weightdrop.local.vertex.machines import Budget
 from weightdrop.local.vertex.managed import ManagedBucket
 from weightdrop.local.vertex.models import Models
@@ -110,6 +113,7 @@ class StandIn:
         if killed:
             log.warning("killed %d processes of an earlier run", len(killed))
         shutil.rmtree(self._config.home / "run", ignore_errors=True)
+        prune(self._config.home / "logs")
         self._deployments.resume()
         self._operations.resume()
 
@@ -183,4 +187,5 @@ def make_app(config: Config, *, dns: str) -> Starlette:
         Route("/v3/projects/{project}/timeSeries", series),
         Route("/{path:path}", stand_in.answer, methods=_METHODS),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    guard = Middleware(Guard, dns=dns)
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[guard])
