@@ -200,9 +200,15 @@ def stack_variables(layout: Layout) -> dict[str, str]:
     }
 
 
-STACK_DEFAULTS = {
-    variable("settle_seconds"): "3",
-    variable("poll_seconds"): "1",
-    variable("lease_seconds"): "10",
-}
-"""Settings for one machine, where nothing is slow; the user's own win."""
+def stack_defaults(layout: Layout) -> dict[str, str]:
+    """Variables of the stack that the user's environment may overrule.
+
+    Nothing is slow on one machine, so waits are short. Weights that are being
+    served lie in the home, which also tells whose the engine's processes are:
+    those overwrite their environment, and are known by their working folder.
+    """
+    return {
+        variable("settle_seconds"): "3",
+        variable("poll_seconds"): "1",
+        "WEIGHTDROP_SERVING_SCRATCH": str(layout.home / "run" / "scratch"),
+    }

@@ -15,11 +15,11 @@ from weightdrop.errors import UsageError, WeightdropError
 from weightdrop.local.supervisor import preflight, processes, stack
 from weightdrop.local.supervisor.children import Child
 from weightdrop.local.supervisor.layout import (
-    STACK_DEFAULTS,
     UNWANTED,
     Layout,
     Service,
     services,
+    stack_defaults,
     stack_variables,
 )
 from weightdrop.settings import child_environment
@@ -103,7 +103,7 @@ class Supervisor:
             for service in members
         ]
         self._environment = child_environment(
-            stack_variables(layout), defaults=STACK_DEFAULTS, without=UNWANTED
+            stack_variables(layout), defaults=stack_defaults(layout), without=UNWANTED
         )
 
     # ------------------------------------------------------------------ start
