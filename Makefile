@@ -11,6 +11,7 @@ CHECKOV := .venv-checkov
 export PROJECT REGION
 
 .PHONY: simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
+  bench-serving bench-start families \
   functions-zip deploy image checkov
 
 help: ## Show this list
@@ -64,6 +65,15 @@ fuzz: setup ## Hold five million mutated headers against the safetensors library
 
 bench-plan: setup ## Score the hardware planner and write docs/planning.md
 	@$(BIN)/python tools/bench_plan.py $(if $(MEASURED),--measured $(MEASURED)) $(if $(CONFIGS),--configs $(CONFIGS))
+
+bench-serving: setup ## Measure what the Vertex route costs, beside vLLM itself and a proxy
+	@PYTHONPATH=tools $(BIN)/python tools/bench_serving.py
+
+bench-start: setup ## Measure time to health (STREAMER=folder of run:ai's packages to compare)
+	@PYTHONPATH=tools $(BIN)/python tools/bench_start.py $(if $(STREAMER),--streamer $(STREAMER))
+
+families: setup ## Serve a tiny model of every family and write docs/families.md
+	@FAMILIES=all FAMILIES_TABLE=docs/families.md $(BIN)/python -m pytest -q tests/serving/test_families.py
 
 requirements: ## Write the pinned requirements anew
 	@bash tools/requirements.sh $(BIN)
