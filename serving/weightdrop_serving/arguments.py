@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,9 +27,10 @@ _REFUSED: Final = {
     "--logits-processors": "code that is not in the image cannot be loaded",
     "--headless": "one process serves",
     "--api-server-count": "one process serves",
-    "--disable-log-stats": "health reads them",
 }
-# With the number of values each takes.
+# Left out everywhere: health reads what it would switch off.
+_NEVER: Final = {"--disable-log-stats": 0}
+# Left out without a GPU; with the number of values each takes.
 _GPU_ONLY: Final = {
     "--tensor-parallel-size": 1,
     "-tp": 1,
@@ -68,7 +69,8 @@ class Arguments:
 
     Attributes:
         words: The command line.
-        dropped: What was left out because this machine has no GPU.
+        dropped: What was left out: what needs a GPU where there is none, and what
+            health cannot do without.
     """
 
     words: tuple[str, ...]
@@ -91,7 +93,8 @@ def build(
         ServingError: If `given` holds an argument that is refused.
     """
     _check(given)
-    kept, dropped = (tuple(given), ()) if machine.gpu else _without_gpu(given)
+    unwanted = _NEVER if machine.gpu else _NEVER | _GPU_ONLY
+    kept, dropped = _without(unwanted, given)
     names = {word.partition("=")[0] for word in kept}
     words = ["--model", model, "--uds", socket, *kept]
     defaults = {**_DEFAULTS, **({} if machine.gpu else _cpu(machine))}
@@ -130,7 +133,9 @@ def _check(given: Sequence[str]) -> None:
             raise ServingError(Exit.USAGE, f"{name} is not accepted: {_REFUSED[name]}")
 
 
-def _without_gpu(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _without(
+    unwanted: Mapping[str, int], given: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     kept: list[str] = []
     dropped: list[str] = []
     skip = 0
@@ -140,7 +145,7 @@ def _without_gpu(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
             dropped.append(word)
             continue
         name, separator, _ = word.partition("=")
-        values = _GPU_ONLY.get(name.replace("_", "-"))
+        values = unwanted.get(name.replace("_", "-"))
         if values is None:
             kept.append(word)
             continue

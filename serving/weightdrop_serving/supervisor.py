@@ -117,7 +117,9 @@ class Supervisor:
         if built.dropped:
             logs.write(
                 "note",
-                "no GPU on this machine: left out " + " ".join(built.dropped),
+                ("" if observed.gpu else "no GPU on this machine: ")
+                + "left out "
+                + " ".join(built.dropped),
                 dropped=list(built.dropped),
             )
         self._model = open_model(settings, folder)

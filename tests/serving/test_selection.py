@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from weightdrop.core.artifacts import engine_args
 from weightdrop_serving import arguments, environment, folders, selection
 from weightdrop_serving.arguments import Machine
 from weightdrop_serving.failures import Exit, ServingError
@@ -129,6 +130,13 @@ class TestArguments:
             ServingError, match=word.partition("=")[0].replace("_", "[-_]")
         ):
             _build(word)
+
+    @pytest.mark.parametrize("machine", [_GPU, _CPU])
+    def test_whatever_a_folder_may_ask_for_is_accepted(self, machine: Machine) -> None:
+        """What the check lets through never fails here, after the deploy."""
+        words = [*engine_args.FLAGS, *(f"{name}=1" for name in engine_args.VALUES)]
+        built = _build(*words, machine=machine)
+        assert {*built.words, *built.dropped} >= set(words)
 
 
 class TestEnvironment:
