@@ -22,12 +22,6 @@ KNOWN = (
     ),
     (
         "google-cloud-aiplatform",
-        "high-level SDK and generated clients with the gRPC transport",
-        "no",
-        'the stand-in speaks REST: use `api_transport="rest"`',
-    ),
-    (
-        "google-cloud-aiplatform",
         "`raw_predict`, `stream_raw_predict` on an endpoint that is not dedicated",
         "no",
         "the SDK writes Google's host into the URL, whatever `api_endpoint` says",

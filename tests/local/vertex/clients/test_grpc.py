@@ -1,0 +1,138 @@
+"""The default transport of Google's Python clients, through the gRPC face."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.vertex.clients.running import PATIENCE, REGION, Stack
+from local.vertex.running import CONTAINER, free_port, until
+
+SDK = """
+import sys
+from google.auth.credentials import AnonymousCredentials
+import vertexai
+from google.cloud import aiplatform
+from vertexai.preview import model_garden
+
+vertexai.init(project="local", location={region!r}, api_endpoint={host!r},
+              credentials=AnonymousCredentials())
+custom_model = model_garden.CustomModel(gcs_uri="gs://models/tiny")
+endpoint = custom_model.deploy()
+answer = endpoint.predict(instances=[{{"prompt": "a"}}], use_dedicated_endpoint=True)
+assert len(answer.predictions) == 1, answer
+model_name = endpoint.list_models()[0].model
+endpoint.delete(force=True)
+aiplatform.Model(model_name).delete()
+"""
+
+GAPIC = """
+import sys
+import grpc
+from google.api_core import exceptions
+from google.cloud import aiplatform_v1
+
+with open({authority!r}, "rb") as file:
+    credentials = grpc.ssl_channel_credentials(file.read())
+
+def made(kind):
+    channel = grpc.secure_channel({host!r}, credentials)
+    return kind(transport=kind.get_transport_class("grpc")(channel=channel))
+
+models = made(aiplatform_v1.ModelServiceClient)
+endpoints = made(aiplatform_v1.EndpointServiceClient)
+predictions = made(aiplatform_v1.PredictionServiceClient)
+parent = "projects/local/locations/{region}"
+container = {{"image_uri": "i", "command": [sys.executable, {container!r}],
+             "args": ["--say=grpc"]}}
+uploaded = models.upload_model(parent=parent, model={{
+    "display_name": "g", "container_spec": container}}).result()
+created = endpoints.create_endpoint(
+    parent=parent, endpoint={{"display_name": "g"}}, endpoint_id="by-grpc").result()
+try:
+    endpoints.create_endpoint(
+        parent=parent, endpoint={{"display_name": "g"}}, endpoint_id="by-grpc")
+except exceptions.AlreadyExists:
+    pass
+else:
+    raise AssertionError("a second endpoint of one id")
+machine = {{"machine_type": "g2-standard-8", "accelerator_type": "NVIDIA_L4",
+           "accelerator_count": 1}}
+deployed = endpoints.deploy_model(
+    endpoint=created.name, traffic_split={{"0": 100}}, deployed_model={{
+        "model": uploaded.model,
+        "dedicated_resources": {{"machine_spec": machine, "min_replica_count": 1}},
+    }}).result().deployed_model
+answer = predictions.predict(endpoint=created.name, instances=[{{"a": 1}}])
+assert answer.predictions[0]["said"] == "grpc", answer
+assert [item.name for item in endpoints.list_endpoints(parent=parent)]
+try:
+    endpoints.delete_endpoint(name=created.name)
+except exceptions.FailedPrecondition:
+    pass
+else:
+    raise AssertionError("a busy endpoint was deleted")
+endpoints.undeploy_model(
+    endpoint=created.name, deployed_model_id=deployed.id).result()
+endpoints.delete_endpoint(name=created.name).result()
+models.delete_model(name=uploaded.model).result()
+"""
+
+
+@pytest.fixture(scope="module")
+def face(whole: Stack) -> Iterator[str]:
+    """A gRPC face with TLS in front of the stand-in; gives host and port."""
+    port = free_port()
+    command = [sys.executable, "-m", "weightdrop.adapters.vertex.grpc_face"]
+    command += ["--rest", whole.vertex.url, "--port", str(port)]
+    command += ["--tls-certificate", str(whole.authority)]
+    command += ["--tls-key", str(whole.authority.with_name("key.pem"))]
+    process = subprocess.Popen(command)
+
+    def listens() -> bool:
+        assert process.poll() is None
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    until(listens)
+    yield f"localhost:{port}"
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+
+
+def _run(whole: Stack, script: str) -> None:
+    trusted = {
+        "REQUESTS_CA_BUNDLE": str(whole.authority),
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(whole.authority),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **trusted},
+        cwd=Path(whole.home),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+
+
+def test_generated_clients(whole: Stack, face: str, calls: Callable[..., None]) -> None:
+    """GAPIC clients over gRPC: upload to delete, and codes of errors."""
+    calls("GAPIC clients over gRPC", "upload, create, deploy, predict, list, delete")
+    names = {"host": face, "region": REGION, "authority": str(whole.authority)}
+    _run(whole, GAPIC.format(container=str(CONTAINER), **names))
+
+
+def test_the_sdk_as_it_comes(
+    whole: Stack, face: str, calls: Callable[..., None]
+) -> None:
+    """The high-level SDK with its default transport deploys custom weights."""
+    calls("google-cloud-aiplatform 2.7 over gRPC", "`CustomModel(…).deploy()`, predict")
+    _run(whole, SDK.format(host=face, region=REGION))
