@@ -120,6 +120,7 @@ def test_a_follower_receives_what_happens(local: Any, model: Path) -> None:
                 break
         follower.send_signal(signal.SIGINT)
 
+    assert follower.returncode == 0
     assert event["type"] == "weightdrop.deployment.waiting.v1"
     assert event["data"]["source"] == "gs://models/followed"
 

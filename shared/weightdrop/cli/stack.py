@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from weightdrop.cli.terminal import clean, emit
 from weightdrop.local.supervisor.layout import DEFAULT_BUCKET, DEFAULT_PORT, Layout
 from weightdrop.local.supervisor.stack import Stack
 from weightdrop.local.supervisor.supervisor import Supervisor
-from weightdrop.settings import home_folder, load
+from weightdrop.settings import Settings, home_folder, load
 
 
 @click.command(short_help="Run the local stack until Ctrl-C.")
@@ -63,15 +64,18 @@ def up(*, home: Path | None, port: int, bucket: str, as_json: bool) -> int:
 
 
 def _where(stack: Stack, *, took: float) -> str:
+    usual = stack.home == str(home_folder(Settings()))
+    where = "" if usual else f" --home {shlex.quote(stack.home)}"
     rows = (
         ("bucket", f"gs://{stack.bucket} is the folder {stack.folder}"),
         ("storage", stack.urls["bucket"]),
         ("vertex", stack.urls["vertex"]),
-        ("status", f"{stack.urls['status']}  (open it in a browser)"),
+        ("status", stack.urls["status"]),
         ("logs", str(Path(stack.home, "logs"))),
-        ("drop", f"cp -r MODEL {stack.folder}/   or   weightdrop drop MODEL"),
-        ("watch", "weightdrop status --watch"),
-        ("ask", "weightdrop ask ID PROMPT"),
+        ("drop", f"cp -r MODEL {shlex.quote(stack.folder)}/"),
+        ("", f"or: weightdrop drop MODEL{where}"),
+        ("watch", f"weightdrop status --watch{where}"),
+        ("ask", f"weightdrop ask ID PROMPT{where}"),
     )
     lines = [f"Ready after {took:.1f} s. Ctrl-C stops everything."]
     return "\n".join(lines + [f"  {name:<8} {text}" for name, text in rows])

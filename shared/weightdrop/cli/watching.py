@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -190,8 +191,9 @@ def events(
             if target.bucket
             else event_stream(client, chosen)
         )
-        for event in stream:
-            _print_event(event, as_json=as_json)
+        with suppress(KeyboardInterrupt):  # the way to end it
+            for event in stream:
+                _print_event(event, as_json=as_json)
         return 0
     found = _all_events(client, chosen)
     if as_json:
