@@ -1,6 +1,5 @@
 # The serving image.
 resource "google_artifact_registry_repository" "serving" {
-  # checkov:skip=CKV_GCP_84:Encrypted by Google; a key of the customer's is the variable kms_key.
   project       = var.project
   location      = var.region
   repository_id = "weightdrop-serving"
@@ -30,7 +29,6 @@ resource "google_artifact_registry_repository" "serving" {
 
 # What Cloud Functions builds from the source.
 resource "google_artifact_registry_repository" "functions" {
-  # checkov:skip=CKV_GCP_84:Encrypted by Google; a key of the customer's is the variable kms_key.
   project       = var.project
   location      = var.region
   repository_id = "weightdrop-functions"

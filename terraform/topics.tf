@@ -7,7 +7,6 @@ locals {
 }
 
 resource "google_pubsub_topic" "this" {
-  # checkov:skip=CKV_GCP_83:Encrypted by Google; a key of the customer's is the variable kms_key.
   for_each = local.topics
 
   name         = each.value

@@ -22,6 +22,8 @@ LOCAL_ONLY = {
     "home": "where the local stack keeps its state",
     "storage_endpoint": "the local bucket server",
     "vertex_endpoint": "the local stand-in for Vertex AI",
+    "firestore_endpoint": "an emulator of Firestore",
+    "pubsub_endpoint": "an emulator of Pub/Sub",
 }
 """Settings that nobody sets in the cloud, and what they are for."""
 
@@ -193,6 +195,16 @@ def test_requests_call_on_request(made: Mapping[str, Made]) -> None:
     trigger = functions(made["minimal"])["on_request"]["event_trigger"][0]
 
     assert f"/{events.REQUESTS_TOPIC}/" in f"{trigger['pubsub_topic']}/"
+
+
+def test_the_pulse_goes_to_on_tick(plans: Mapping[str, dict[str, Any]]) -> None:
+    """The scheduler calls on_tick, with a token that is made out to it."""
+    root = plans["minimal"]["configuration"]["root_module"]["resources"]
+    job = next(it for it in root if it["type"] == "google_cloud_scheduler_job")
+    target = job["expressions"]["http_target"][0]
+
+    for expression in (target["uri"], target["oidc_token"][0]["audience"]):
+        assert 'module.function["on_tick"].uri' in expression["references"]
 
 
 def test_event_types_are_those_that_the_decoders_take(made: Mapping[str, Made]) -> None:

@@ -35,7 +35,7 @@ def known(value: Any) -> Any:
 def inventory(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Counts by kind, values by address, and outputs of a plan."""
     planned = plan["planned_values"]
-    found = dict(resources(planned["root_module"]))
+    found = {at: dict(it) for at, it in resources(planned["root_module"])}
     for values in found.values():
         # Named by the digest of the functions' source: it changes with the code.
         if str(values.get("name", "")).startswith("functions/"):

@@ -149,6 +149,7 @@ def imported(folder: Path) -> set[str]:
 
 
 PACKAGES = {
+    "click": "click",
     "cloudevents": "cloudevents",
     "flask": "flask",
     "functions_framework": "functions-framework",
