@@ -25,6 +25,7 @@ from weightdrop.core.artifacts.ziplist import TAIL_BYTES
 POINTER_BYTES = 1024
 """A Git LFS pointer is 130 bytes; files up to this size are read whole."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
+"""Of a weight file only the first word is read, which no header length can be."""
 TOKENIZER_CONFIG_BYTES = 8 * MIB
 """Gemma's tokenizer_config.json has 1.2 MB."""
 TOKENIZER_WHOLE_BYTES = 4 * MIB
@@ -120,9 +121,8 @@ def _tokenizer_reads(
 def _weight_reads(layout: Layout, policy: Policy) -> list[ReadRange]:
     if layout.safetensors or layout.has(SAFETENSORS_INDEX):
         return [
-            ReadRange(path, 0, size if size <= POINTER_BYTES else PREFIX_BYTES)
+            ReadRange(path, 0, min(layout.size(path), PREFIX_BYTES))
             for path in layout.safetensors[: policy.max_shards]
-            if (size := layout.size(path))
         ]
     return [
         ReadRange(path, 0, size)
@@ -140,14 +140,18 @@ def _is_needed(path: str, layout: Layout) -> bool:
     )
 
 
-def _pointers(answers: list[tuple[ReadRange, bytes]]) -> list[Finding]:
+def _pointers(answers: list[tuple[ReadRange, bytes]], layout: Layout) -> list[Finding]:
     return [
         codes.LFS_POINTER.found(
-            f"{read.path} is a Git LFS pointer of {read.length} bytes, not the file.",
+            f"{read.path} is a Git LFS pointer of {layout.size(read.path)} bytes, not "
+            "the file.",
             file=read.path,
         )
         for read, data in answers
-        if read.start == 0 and data.startswith(_POINTER)
+        if read.start == 0
+        and len(data) >= PREFIX_BYTES
+        and data.startswith(_POINTER[: len(data)])
+        and layout.size(read.path) <= POINTER_BYTES
     ]
 
 
@@ -163,7 +167,7 @@ def look(layout: Layout, policy: Policy) -> Generator[Batch, Answers, FirstLook]
         for read, data in zip(reads, answers, strict=True)
         if isinstance(data, bytes)
     ]
-    pointers = _pointers(got)
+    pointers = _pointers(got, layout)
     empty = [path for path in layout.files
              if not layout.size(path) and _is_needed(path, layout)]  # fmt: skip
     findings += [*too_large, *pointers]

@@ -137,7 +137,21 @@ KNOWN = frozenset(_FAMILIES)
 """Architectures whose tensors are known one by one."""
 
 
+MAX_EXPECTED = 1_000_000
+"""Tensors of which a table is made. DeepSeek-V3 takes 102 000 by this count."""
+_PER_LAYER = 24
+_PER_EXPERT = 6
+
+
+def is_sane(config: ModelConfig) -> bool:
+    """Whether a config calls for a number of tensors that any model could have."""
+    most = config.layers * (_PER_LAYER + config.experts * _PER_EXPERT)
+    return most <= MAX_EXPECTED
+
+
 def expected_tensors(config: ModelConfig) -> Expected | None:
-    """The tensors of a model; None for an architecture that is not known."""
+    """The tensors of a model; None if its architecture is not known, or not sane."""
     family = _FAMILIES.get(config.architecture)
-    return family(config) if family and config.usable else None
+    if family is None or not config.usable or not is_sane(config):
+        return None
+    return family(config)

@@ -10,7 +10,7 @@ from weightdrop.core.artifacts.config import ModelConfig
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import listed, shown
 from weightdrop.core.artifacts.model import Tensor
-from weightdrop.core.artifacts.shapes import Expected, expected_tensors
+from weightdrop.core.artifacts.shapes import Expected, expected_tensors, is_sane
 from weightdrop.core.artifacts.weights import Index
 
 _SHOWN = 5
@@ -139,6 +139,16 @@ def shape_findings(
         complete: Whether all weight files have been read, so that a tensor
             that is not there is missing.
     """
+    if config.usable and not is_sane(config):
+        return [
+            model_codes.CONFIG_INVALID.found(
+                f"{config.layers} layers with {config.experts} experts each are more "
+                "than any model has.",
+                file="config.json",
+            )
+        ]
+    if not table:
+        return []
     expected = expected_tensors(config)
     if expected is None:
         return _embedding_findings(config, table)

@@ -88,7 +88,16 @@ def find_directory(tail: bytes, size: int, *, most: int) -> Directory:
     end = size - _END.size
     locator = at - _LOCATOR.size
     if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
+        short = (count, length, start)
         count, length, start, end = _find64(tail, locator, size)
+        full = (_FULL16, _FULL32, _FULL32)
+        if any(
+            value not in (whole, most)
+            for value, whole, most in zip(
+                short, (count, length, start), full, strict=True
+            )
+        ):
+            raise ZipError("its two ends contradict each other", end)
     elif disk or first or here != count or _FULL16 in (disk, first):
         raise ZipError("it is spread over several files", end)
     if start + length != end:
@@ -180,6 +189,8 @@ def _name(raw: bytes, where: int) -> str:
 
 
 def _in_order(found: list[tuple[int, int, str]], directory: Directory) -> list[Record]:
+    if not found:
+        raise ZipError("it holds nothing", directory.start)
     found.sort()
     names = [name for _, _, name in found]
     if len(set(names)) != len(names):
