@@ -9,12 +9,21 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from weightdrop_serving import arguments, environment, folders, kinship, logs, machine
+from weightdrop_serving import (
+    arguments,
+    environment,
+    folders,
+    kinship,
+    logs,
+    machine,
+    vllm_variables,
+)
 from weightdrop_serving.environment import Environment
 from weightdrop_serving.failures import Exit, ServingError
 from weightdrop_serving.model import Model, open_model
@@ -124,8 +133,8 @@ class Supervisor:
             )
         self._model = open_model(settings, folder)
         self._room.reason = "downloading the model"
-        await asyncio.to_thread(self._model.fetch_small)
-        weights = asyncio.create_task(asyncio.to_thread(self._model.fetch_weights))
+        await _in_thread(self._model.fetch_small)
+        weights = _in_thread(self._model.fetch_weights)
         await self._start_engine(listener, scratch, built.words, gpu=observed.gpu)
         self._room.reason = "loading the model"
         await self._watch(weights)
@@ -141,7 +150,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         self._line = ours
         inherited = os.dup(listener.fileno())
-        changes = _engine_environment(self._settings, scratch, gpu=gpu)
+        changes = vllm_variables.for_engine(self._settings, scratch, gpu=gpu)
         fork = self._settings.fork if self._settings.fork is not None else not gpu
         changes[environment.FORK] = str(int(fork))
         changes[environment.LISTEN_FD] = str(inherited)
@@ -162,7 +171,7 @@ class Supervisor:
         theirs.close()
         logs.write("loading", "starting vLLM", pid=self._child.pid)
 
-    async def _watch(self, weights: asyncio.Task[None]) -> None:
+    async def _watch(self, weights: asyncio.Future[None]) -> None:
         """Wait for an end: of the engine, of the line, or of the download."""
         if self._child is None or self._failure is None:
             raise RuntimeError("the engine was not started")
@@ -253,32 +262,30 @@ class Supervisor:
             time.sleep(0.02)  # the kernel tells nobody when a group is empty
 
 
-def _engine_environment(
-    settings: Environment, scratch: Path, *, gpu: bool
-) -> dict[str, str]:
-    cache = settings.cache.expanduser()
-    changes = {
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_CACHE_ROOT": str(cache / "vllm"),
-        "VLLM_CONFIG_ROOT": str(cache / "config"),
-        "VLLM_DO_NOT_TRACK": "1",
-        "VLLM_ENGINE_READY_TIMEOUT_S": "7200",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_PLUGINS": "weightdrop_vertex,weightdrop_loader,weightdrop_progress",
-        "VLLM_SERVER_DEV_MODE": "0",
-        "WEIGHTDROP_SERVING_SCRATCH": str(scratch),
-    }
-    if settings.loopback:
-        changes |= {
-            "GLOO_SOCKET_IFNAME": "lo",
-            "NCCL_SOCKET_IFNAME": "lo",
-            "VLLM_HOST_IP": "127.0.0.1",
-        }
-    if not gpu:
-        # Lets the CPU build run its worker inside the engine's process.
-        changes["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        changes["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) - 1, 1))
-    return changes
+def _in_thread(work: Callable[[], None]) -> asyncio.Future[None]:
+    """Run `work` in a thread that does not keep the process from ending.
+
+    asyncio's own threads do: a read that hangs would outlast the time to stop.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failure: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, failure)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done

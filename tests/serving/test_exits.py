@@ -1,0 +1,102 @@
+"""The entry point as a process, where it ends before vLLM is needed."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from servingbench.emulator import Conditions, emulator
+
+from fakes.serving import container
+from weightdrop.local.tiny_model import make_tiny_llama
+from weightdrop_serving.failures import Exit
+
+
+@pytest.mark.parametrize(
+    ("uri", "words", "status", "text"),
+    [
+        ("/nonexistent", (), Exit.USAGE, "AIP_STORAGE_URI"),
+        ("", (), Exit.USAGE, "AIP_STORAGE_URI"),
+        ("gs://", (), Exit.USAGE, "gs://bucket/prefix"),
+        ("/tmp", ("--trust-remote-code",), Exit.USAGE, "never run"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(
+    tmp_path: Path, uri: str, words: tuple[str, ...], status: Exit, text: str
+) -> None:
+    """The status is 64 and the last line names the cause."""
+    with container(tmp_path, uri, *words) as running:
+        assert running.wait(seconds=30) == status
+        failed = running.event("failed")
+        assert (failed["status"], failed["severity"]) == (status, "CRITICAL")
+        assert text in failed["message"]
+        assert list(running.scratch.iterdir()) == []
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    """The address is in the message."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with container(tmp_path, "/tmp", env={"AIP_HTTP_PORT": port}) as running:
+            assert running.wait(seconds=30) == Exit.USAGE
+            assert port in running.event("failed")["message"]
+
+
+def test_bad_variables_are_told_together(tmp_path: Path) -> None:
+    """Nothing starts with an environment that cannot be used."""
+    bad = {"AIP_HEALTH_ROUTE": "x", "WEIGHTDROP_SERVING_DRAIN_SECONDS": "-1"}
+    with container(tmp_path, "/tmp", env=bad) as running:
+        assert running.wait(seconds=30) == Exit.USAGE
+        message = running.event("failed")["message"]
+        assert all(name in message for name in bad)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(403, Exit.STORAGE_DENIED), (404, Exit.WEIGHTS_MISSING), ("corrupt", 65)],
+)
+def test_a_bucket_that_refuses_ends_the_container(
+    tmp_path: Path, fault: int | str, status: int
+) -> None:
+    """Each cause has its own status, and nothing is left on the disk."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    conditions = Conditions(fault=lambda name, _: fault if "config" in name else None)
+    with emulator(tmp_path / "bucket", conditions) as service:
+        env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
+        with container(tmp_path / "run", "gs://bench/m", env=env) as running:
+            assert running.wait(seconds=30) == status
+            assert "gs://bench/m" in running.event("failed")["message"]
+            assert list(running.scratch.iterdir()) == []
+
+
+def test_while_it_downloads_the_port_answers_and_sigterm_ends_it(
+    tmp_path: Path,
+) -> None:
+    """503 with a reason to every path and method; then a clean end with 0."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    asked, release = threading.Event(), threading.Event()
+
+    def wait(_name: str, _start: int) -> None:
+        asked.set()
+        release.wait(60)
+
+    with emulator(tmp_path / "bucket", Conditions(fault=wait)) as service:
+        env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
+        with container(tmp_path / "run", "gs://bench/m", env=env) as running:
+            assert asked.wait(30)
+            answers = [
+                httpx.get(f"{running.url}/vertex/health"),
+                httpx.post(f"{running.url}/vertex/predict", content=b"x" * 2_000_000),
+                httpx.head(f"{running.url}/anything"),
+            ]
+            running.process.send_signal(signal.SIGTERM)
+            assert running.wait(seconds=20) == 0
+            release.set()
+            assert [answer.status_code for answer in answers] == [503] * 3
+            assert answers[0].json()["error"]["message"] == "downloading the model"
+            assert all("retry-after" in answer.headers for answer in answers)
+            assert list(running.scratch.iterdir()) == []
