@@ -24,6 +24,7 @@ from weightdrop.errors import (
     TransientError,
     WeightdropError,
 )
+from weightdrop_functions import page
 from weightdrop_functions.deploying import wish
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class Route:
 
 
 def respond(app: App, request: Request) -> Response:
-    """The answer to one HTTP request; every error has Google's form."""
+    """The answer to one HTTP request: the page's, or JSON in Google's form."""
+    if answer := page.respond(app, request):
+        return answer
     try:
         _check(request)
         route, identity = _route(request)

@@ -60,6 +60,15 @@ class Commands:
         """
         return self._order(deployment_id, self._withdrawn)
 
+    def possible(self, deployment: Deployment) -> frozenset[str]:
+        """Which of the orders this deployment would take now, by their names."""
+        orders = {
+            "retry": self._retried,
+            "rollback": self._rolled_back,
+            "undeploy": self._withdrawn,
+        }
+        return frozenset(name for name, it in orders.items() if _takes(it, deployment))
+
     def _order(
         self, deployment_id: str, decide: Callable[[Deployment], Deployment]
     ) -> Deployment:
@@ -119,3 +128,11 @@ class Commands:
         if not live:
             raise ConflictError(f"Nothing of {deployment.id} is deployed.")
         return replace(deployment, withdrawn=True)
+
+
+def _takes(decide: Callable[[Deployment], Deployment], deployment: Deployment) -> bool:
+    try:
+        decide(deployment)
+    except ConflictError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""What a folder would become: validated and planned, with nothing written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from weightdrop.core.artifacts.findings import Finding, Verdict, verdict_of
+from weightdrop.core.artifacts.objects import CONFIG_NAME
+from weightdrop.core.artifacts.options import FolderOptions
+from weightdrop.core.artifacts.policy import Policy
+from weightdrop.core.deployment import admission
+from weightdrop.core.deployment.record import ModelSummary
+from weightdrop.core.planning.plan import Plan
+from weightdrop.errors import NotFoundError
+from weightdrop.services.admit import list_drop
+from weightdrop.services.planning import request_for
+from weightdrop_functions.page import sight
+
+if TYPE_CHECKING:
+    from weightdrop.bootstrap import App
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What would be deployed.
+
+    Attributes:
+        verdict: Whether it can be.
+        findings: Of validation and planning, the worst first.
+        model: What is known of the model.
+        plan: The machine; None where there is none for it.
+        replicas: How many are kept.
+        bars: The memory of one GPU, part by part.
+        capacity_gib: What the bars are parts of.
+        options: weightdrop.json with the choices in it; empty without choices.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    model: ModelSummary | None
+    plan: Plan | None
+    replicas: int
+    bars: tuple[sight.Bar, ...]
+    capacity_gib: float
+    options: str
+
+    @property
+    def hourly_usd(self) -> float | None:
+        """What the replicas that are kept cost together; None if not known."""
+        if self.plan is None or self.plan.hourly_usd is None:
+            return None
+        return self.plan.hourly_usd * self.replicas
+
+
+def look(
+    app: App, bucket: str, prefix: str, *, choices: Mapping[str, str | int]
+) -> Prospect:
+    """Validate and plan a folder as if the choices were in its weightdrop.json.
+
+    Raises:
+        NotFoundError: If there is no drop.
+        TransientError: If the bucket cannot answer now.
+    """
+    artifacts = list_drop(app.artifacts, bucket, prefix)
+    if artifacts.get(CONFIG_NAME) is None:
+        raise NotFoundError(f"There is no config.json in gs://{bucket}/{prefix}.")
+    policy = Policy(strict=app.settings.strict)
+    report = app.admission.inspect(app.artifacts, artifacts, policy)
+    options = replace(report.options, **choices)  # type: ignore[arg-type]  # validated
+    plan, findings = None, report.findings
+    if report.model is not None and report.verdict is not Verdict.REJECTED:
+        request = request_for(options, region=app.settings.region)
+        planned = app.admission.choose(report.model, request)
+        findings = (*findings, *planned.findings)
+        plan = planned if isinstance(planned, Plan) else None
+    bars, capacity = sight.memory_bars(plan.memory) if plan else ((), 0.0)
+    return Prospect(
+        verdict=verdict_of(findings),
+        findings=sight.worst_first(findings),
+        model=admission.summary(report),
+        plan=plan,
+        replicas=max(options.min_replica_count, 1),
+        bars=bars,
+        capacity_gib=capacity,
+        options=options_text(options) if choices else "",
+    )
+
+
+def options_text(options: FolderOptions) -> str:
+    """weightdrop.json that says what `options` say, and no more."""
+    default = FolderOptions()
+    chosen: dict[str, object] = {
+        field.name: value
+        for field in fields(options)
+        if (value := getattr(options, field.name)) != getattr(default, field.name)
+    }
+    if options.labels:
+        chosen["labels"] = dict(options.labels)
+    return json.dumps(chosen, indent=2)
