@@ -75,6 +75,15 @@ bench-start: setup ## Measure time to health (STREAMER=folder of run:ai's packag
 families: setup ## Serve a tiny model of every family and write docs/families.md
 	@FAMILIES=all FAMILIES_TABLE=docs/families.md $(BIN)/python -m pytest -q tests/serving/test_families.py
 
+bench-cold: setup ## Measure cold starts of the functions and write docs/benchmarks/cold.md
+	@PYTHONPATH=tests:tools $(BIN)/python tools/bench_cold.py
+
+bench-control: setup ## Measure the warm control plane and write docs/benchmarks/control.md
+	@PYTHONPATH=tests:tools $(BIN)/python tools/bench_control.py $(if $(COUNTS),--counts $(COUNTS))
+
+storm: setup ## Drop DROPS folders in a minute while functions are killed at random
+	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED))
+
 requirements: ## Write the pinned requirements anew
 	@bash tools/requirements.sh $(BIN)
 

@@ -70,7 +70,9 @@ class App:
         from weightdrop.adapters.firestore import FirestoreRecords  # noqa: PLC0415
 
         return FirestoreRecords(
-            project=self.settings.project, database=self.settings.database
+            project=self.settings.project,
+            endpoint=self.settings.firestore_endpoint,
+            database=self.settings.database,
         )
 
     @cached_property
@@ -82,7 +84,9 @@ class App:
             return SqliteBus(home_folder(self.settings) / "queue.db")
         from weightdrop.adapters.pubsub import PubsubBus  # noqa: PLC0415
 
-        return PubsubBus(project=self.settings.project)
+        return PubsubBus(
+            project=self.settings.project, endpoint=self.settings.pubsub_endpoint
+        )
 
     @cached_property
     def follower(self) -> Follower:
@@ -93,7 +97,9 @@ class App:
             return SqliteFollower(home_folder(self.settings) / "queue.db")
         from weightdrop.adapters.pubsub import PubsubFollower  # noqa: PLC0415
 
-        return PubsubFollower(project=self.settings.project)
+        return PubsubFollower(
+            project=self.settings.project, endpoint=self.settings.pubsub_endpoint
+        )
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
@@ -106,7 +112,9 @@ class App:
             PubsubDeadLetters,
         )
 
-        return PubsubDeadLetters(project=self.settings.project)
+        return PubsubDeadLetters(
+            project=self.settings.project, endpoint=self.settings.pubsub_endpoint
+        )
 
     @cached_property
     def platform(self) -> Platform:

@@ -33,6 +33,8 @@ class Settings:
         home: Folder of the local stack's state.
         storage_endpoint: Base URL of a Cloud Storage stand-in; empty for Google's.
         vertex_endpoint: Base URL of a Vertex AI stand-in; empty for Google's.
+        firestore_endpoint: "host:port" of a Firestore emulator; empty for Google's.
+        pubsub_endpoint: "host:port" of a Pub/Sub emulator; empty for Google's.
         serving_image: Container image that serves the models.
         settle_seconds: Quiet time before a changed folder counts as complete.
         waiting_seconds: How long an incomplete folder may stay incomplete.
@@ -62,6 +64,8 @@ class Settings:
     home: Path = Path("~/.weightdrop")
     storage_endpoint: str = ""
     vertex_endpoint: str = ""
+    firestore_endpoint: str = ""
+    pubsub_endpoint: str = ""
     serving_image: str = ""
     settle_seconds: float = 10.0
     waiting_seconds: float = 86400.0

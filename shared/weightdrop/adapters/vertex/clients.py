@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from weightdrop.adapters.vertex import lean
+
+_STABLE, _BETA = "google.cloud.aiplatform_v1", "google.cloud.aiplatform_v1beta1"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _RETRY_FIRST, _RETRY_LONGEST, _RETRY_ALL = 0.5, 4.0, 20.0
 """Seconds: first pause, longest pause, all tries of one call together."""
@@ -32,15 +35,9 @@ class Clients:
         """The EndpointServiceClient, of v1beta1 if `beta`."""
 
         def make() -> Any:
-            if beta:
-                from google.cloud import (  # noqa: PLC0415  # costs 0.1 s
-                    aiplatform_v1beta1 as versioned,
-                )
-            else:
-                from google.cloud import (  # noqa: PLC0415  # costs 0.6 s
-                    aiplatform_v1 as versioned,
-                )
-            return versioned.EndpointServiceClient(**self._options(region))
+            version = _BETA if beta else _STABLE
+            found = lean.service(version, "endpoint_service")
+            return found.EndpointServiceClient(**self._options(region))
 
         return self._once("beta" if beta else "endpoints", region, make)
 
@@ -48,9 +45,8 @@ class Clients:
         """The ModelServiceClient."""
 
         def make() -> Any:
-            from google.cloud import aiplatform_v1  # noqa: PLC0415  # costs 0.6 s
-
-            return aiplatform_v1.ModelServiceClient(**self._options(region))
+            found = lean.service(_STABLE, "model_service")
+            return found.ModelServiceClient(**self._options(region))
 
         return self._once("models", region, make)
 

@@ -1,0 +1,1 @@
+"""Programs that `tools/bench_cold.py` runs, each in a fresh process."""
