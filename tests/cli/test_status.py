@@ -69,6 +69,14 @@ def test_waiting_names_each_missing_file(serving: Any) -> None:
     assert "Copy the missing files" in outcome.out
 
 
+def test_a_complete_drop_says_what_it_waits_for(serving: Any) -> None:
+    """Nothing is missing: the files have to be quiet for a while."""
+    keep(serving, make_deployment(ID))
+    outcome = serving.weightdrop("status", ID)
+
+    assert "no file is missing; waiting for the copying to end" in outcome.out
+
+
 def test_rejected_shows_code_file_detail_and_fix(serving: Any) -> None:
     """Everything a finding says is shown, and the answer is no."""
     keep(serving, rejected())

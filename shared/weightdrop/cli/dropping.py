@@ -185,11 +185,12 @@ def drop(
     if as_json:
         emit(facts)
     else:
+        size = magnitude(sum(file.size for file in fresh), "B")
+        kept = len(files) - len(fresh)
         out().print(
-            f"{len(fresh)} of {len(files)} files, "
-            f"{magnitude(sum(file.size for file in fresh), 'B')}, are now in "
-            f"{facts['target']}; the rest was there.\n"
-            f"Follow it with: weightdrop status {facts['deployment']} --watch"
+            f"{len(fresh)} files, {size}, were copied to {facts['target']}"
+            + (f"; {kept} were there already" if kept else "")
+            + f".\nFollow it with: weightdrop status {facts['deployment']} --watch"
         )
     return 0
 

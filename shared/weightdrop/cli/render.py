@@ -89,12 +89,15 @@ def finding_lines(findings: Iterable[View]) -> Iterator[Text]:
 
 
 def _model_line(model: View) -> str:
+    parameters = float(model.get("parameters", 0))
+    size = float(model.get("weightBytes", 0))
     parts = [
         model.get("baseModel") or model.get("architecture", ""),
-        f"{magnitude(float(model.get('parameters', 0)))} parameters",
+        # Unknown until the weights are there.
+        f"{magnitude(parameters)} parameters" if parameters else "",
         model.get("dtype", ""),
         model.get("quantization", ""),
-        magnitude(float(model.get("weightBytes", 0)), "B"),
+        magnitude(size, "B") if size else "",
     ]
     return ", ".join(clean(part) for part in parts if part)
 
@@ -153,6 +156,8 @@ def deployment_lines(view: View) -> Iterator[Text]:
         yield Text("  waiting for", style="yellow")
         for path in view["missing"]:
             yield Text(f"    {clean(path)}")
+    elif view.get("phase") == "waiting":
+        yield Text("  no file is missing; waiting for the copying to end")
     if view.get("reason"):
         yield Text(f"  {'reason':<10}{clean(view['reason'])}")
     if view.get("message"):

@@ -34,6 +34,8 @@ KILL_SECONDS = 2.0
 ORPHAN_SECONDS = 3.0
 _PROBE_EVERY = 0.1
 _WATCH_EVERY = 2.0
+_PATIENCE = 2.0
+"""Seconds after which a person wants to know what is being waited for."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -122,18 +124,20 @@ class Supervisor:
             ) from error
 
     def _publish(self) -> None:
-        pids = {child.service.name: child.pid for child in self._children}
-        stack.write(stack.describe(self._layout, pids=pids, ready=self._ready))
+        stack.write(self._described())
 
     # ------------------------------------------------------------------ watch
 
     def _watch(self, bell: socket.socket) -> None:
-        give_up = time.monotonic() + ANSWER_SECONDS
-        next_care = 0.0
+        begin = time.monotonic()
+        next_care, next_word = 0.0, begin + _PATIENCE
         while not self._signals:
             self._reap()
             self._restart()
-            self._probe(give_up)
+            self._probe(begin + ANSWER_SECONDS)
+            if not self._ready and time.monotonic() > next_word:
+                next_word += 5 * _PATIENCE
+                self._say(f"Waiting for: {', '.join(self._silent())}")
             if time.monotonic() >= next_care:
                 next_care = time.monotonic() + _WATCH_EVERY
                 self._end_orphans()
@@ -202,7 +206,7 @@ class Supervisor:
         if all(child.answered for child in self._children):
             self._ready = True
             self._publish()
-            self._on_ready(stack.describe(self._layout, pids=self._pids(), ready=True))
+            self._on_ready(self._described())
         elif time.monotonic() > give_up:
             late = next(child for child in silent if not child.answered)
             raise WeightdropError(
@@ -210,8 +214,12 @@ class Supervisor:
                 f"{ANSWER_SECONDS:.0f} s: read its log {late.log}."
             )
 
-    def _pids(self) -> dict[str, int]:
-        return {child.service.name: child.pid for child in self._children}
+    def _silent(self) -> list[str]:
+        return [child.service.title for child in self._children if not child.answered]
+
+    def _described(self) -> stack.Stack:
+        pids = {child.service.name: child.pid for child in self._children}
+        return stack.describe(self._layout, pids=pids, ready=self._ready)
 
     def _end_orphans(self) -> None:
         """Kill what outlived its own parent and so became our child."""
