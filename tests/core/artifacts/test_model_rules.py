@@ -371,6 +371,13 @@ def test_ids_beyond_the_embedding_are_refused(files: dict[str, File]) -> None:
     assert errors_of(inspected(files)) == ["tokenizer-vocabulary"]
 
 
+def test_the_image_token_of_a_text_model_is_let_through() -> None:
+    """Gemma 3's smallest model has it in its tokenizer, but no embedding for it."""
+    token = {"1000": {"content": "<image_soft_token>"}}
+
+    assert errors_of(inspected(settled(added_tokens_decoder=token))) == []
+
+
 def test_a_large_tokenizer_is_read_at_its_ends() -> None:
     """Added tokens are found at the beginning; a cut file at the end."""
     start = b'{"added_tokens": [{"id": 5000}], "model": "'

@@ -120,20 +120,36 @@ def class_findings(document: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+_NEVER_TYPED = frozenset({"<image_soft_token>"})
+"""Gemma 3's tokenizer has it at every size, the text models no embedding for it."""
+_MAX_DIGITS = 12
+
+
 def _ids(entries: Any) -> list[int]:
-    """Token ids of an added_tokens list or an added_tokens_decoder table."""
-    if isinstance(entries, dict):
-        keys = [int(key) for key in entries if key.isascii() and key.isdigit()
-                and len(key) < 12]  # fmt: skip  # noqa: PLR2004
-        values = [value for value in entries.values() if type(value) is int]
-        return keys or values
+    """Token ids of an added_tokens list, its decoder table, or a vocabulary."""
     if isinstance(entries, list):
-        return [
-            entry["id"]
-            for entry in entries
-            if isinstance(entry, dict) and type(entry.get("id")) is int
-        ]
-    return []
+        pairs = [(e.get("id"), e.get("content")) for e in entries if _is_table(e)]
+    elif isinstance(entries, dict):
+        pairs = [
+            (int(key), value.get("content")) if _is_number(key) else (None, None)
+            for key, value in entries.items()
+            if _is_table(value)
+        ] or [(value, key) for key, value in entries.items()]
+    else:
+        return []
+    return [
+        number
+        for number, text in pairs
+        if type(number) is int and not (isinstance(text, str) and text in _NEVER_TYPED)
+    ]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
 
 def highest_id(documents: Mapping[str, Any]) -> tuple[int, str]:
