@@ -80,7 +80,7 @@ class Child:
         if self._process is None or (status := self._process.poll()) is None:
             return None
         self.kill_group()
-        self._process = None
+        self._process, self.answered = None, False
         lived = time.monotonic() - self._since
         self.deaths = 1 if lived > STEADY_SECONDS else self.deaths + 1
         wait = BACK_OFF[min(self.deaths, len(BACK_OFF)) - 1]

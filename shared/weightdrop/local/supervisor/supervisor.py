@@ -115,7 +115,7 @@ class Supervisor:
             for child in self._children:
                 child.bound_log()
                 child.start(self._environment)
-            self._publish()
+            stack.write(self._described())
         except OSError as error:
             raise UsageError(
                 f"The stack cannot be started in {self._layout.home} "
@@ -124,7 +124,11 @@ class Supervisor:
             ) from error
 
     def _publish(self) -> None:
-        stack.write(self._described())
+        """Write stack.json anew; a disk that has become full ends nothing."""
+        try:
+            stack.write(self._described())
+        except OSError as error:
+            self._say(f"{self._layout.home} cannot be written: {error.strerror}")
 
     # ------------------------------------------------------------------ watch
 
@@ -158,9 +162,12 @@ class Supervisor:
                 self._mourn(child, status)
         ours = {child.pid for child in self._children}
         for pid in [pid for pid in self._orphans if pid not in ours]:
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG)[0]:
-                    del self._orphans[pid]
+            try:
+                ended = os.waitpid(pid, os.WNOHANG)[0]
+            except ChildProcessError:
+                ended = pid
+            if ended:
+                del self._orphans[pid]
 
     def _mourn(self, child: Child, status: int) -> None:
         title = child.service.title
@@ -191,10 +198,11 @@ class Supervisor:
         for child in due:
             try:
                 child.start(self._environment)
-                self._publish()
             except OSError as error:
                 self._say(f"The {child.service.title} cannot be started: {error}")
                 child.restart_at = now + _WATCH_EVERY
+        if due:
+            self._publish()
 
     def _probe(self, give_up: float) -> None:
         silent = [child for child in self._children if not child.answered]
@@ -277,7 +285,10 @@ class Supervisor:
         ear, bell = socket.socketpair()
         ear.settimeout(0)
         bell.settimeout(0)
-        before = {number: signal.signal(number, count) for number in _STOPPING}
+        heard = set(_STOPPING)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+            heard.remove(signal.SIGHUP)
+        before = {number: signal.signal(number, count) for number in heard}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, ignore)
         old_fd = signal.set_wakeup_fd(ear.fileno(), warn_on_full_buffer=False)
         try:
