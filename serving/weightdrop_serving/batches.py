@@ -12,12 +12,14 @@ from weightdrop_serving import shapes
 from weightdrop_serving.dispatch import (
     App,
     Message,
+    Receive,
     Response,
     Scope,
     Send,
     collect,
     replay,
     request_scope,
+    until,
 )
 from weightdrop_serving.forms import Batch, Call, ResponseShape
 
@@ -31,6 +33,26 @@ class Outcome:
 
     status: int
     body: bytes
+
+
+async def lone(app: App, scope: Scope, batch: Batch, receive: Receive) -> Outcome:
+    """The prediction of the only instance of `batch`.
+
+    What most requests are, and therefore without what only several need: no task,
+    no queue, and the client's own `receive` to notice that it left.
+    """
+    (call,) = batch.calls
+    body = msgspec.json.encode(call.body)
+    inner = request_scope(scope, call.path, len(body), None)
+    response = await collect(app, inner, replay(body, receive))
+    if response.ok:
+        return Outcome(200, shapes.predictions(batch, [response.body]))
+    return Outcome(response.status, _error(0, response))
+
+
+def _error(number: int, response: Response) -> bytes:
+    message = shapes.error_message(response.body)
+    return shapes.error(response.status, f"instances[{number}]: {message}")
 
 
 class Run:
@@ -70,7 +92,7 @@ class Run:
         answers = await asyncio.gather(*(self._ask(n, call) for n, call in calls))
         if self._failure is not None:
             number, response = self._failure
-            return Outcome(response.status, self._error(number, response))
+            return Outcome(response.status, _error(number, response))
         bodies = [answer.body for answer in answers]
         return Outcome(200, shapes.predictions(self._batch, bodies))
 
@@ -79,7 +101,7 @@ class Run:
             if self._gone.is_set():
                 return Response()
             scope, body = self._request(number, call)
-            response = await collect(self._app, scope, replay(body, self._gone))
+            response = await collect(self._app, scope, replay(body, until(self._gone)))
         if not response.ok and self._failure is None and not self._gone.is_set():
             self._failure = number, response
             self._gone.set()
@@ -89,10 +111,6 @@ class Run:
         body = msgspec.json.encode(call.body)
         position = number if len(self._batch.calls) > 1 else None
         return request_scope(self._scope, call.path, len(body), position), body
-
-    def _error(self, number: int, response: Response) -> bytes:
-        message = shapes.error_message(response.body)
-        return shapes.error(response.status, f"instances[{number}]: {message}")
 
     async def stream(self, send: Send) -> None:
         """Send the answers as they come, as server-sent events.
@@ -120,7 +138,7 @@ class Run:
         while open_count:
             piece = await queue.get()
             if piece.failed is not None and not started:
-                error = self._error(piece.number, piece.failed)
+                error = _error(piece.number, piece.failed)
                 await send(_start(piece.failed.status, b"application/json"))
                 await send({"type": "http.response.body", "body": error})
                 return
@@ -140,7 +158,7 @@ class Run:
 
     def _rendered(self, piece: _Piece, *, google: bool) -> bytes:
         if piece.failed is not None:
-            data = self._error(piece.number, piece.failed)
+            data = _error(piece.number, piece.failed)
         elif piece.data == b"":
             return b""
         else:
@@ -173,7 +191,7 @@ class Run:
                     for data in filter(None, map(_data, events)):
                         await queue.put(_Piece(number, data))
 
-            await self._app(scope, replay(body, self._gone), send)
+            await self._app(scope, replay(body, until(self._gone)), send)
             failed = None if response.ok else response
             await queue.put(_Piece(number, b"", failed=failed, last=True))
 

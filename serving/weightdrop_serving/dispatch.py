@@ -59,15 +59,29 @@ def request_scope(scope: Scope, path: str, size: int, number: int | None) -> Sco
     }
 
 
-def replay(body: bytes, gone: asyncio.Event) -> Receive:
-    """A `receive` that gives `body` once and then waits for the client to go."""
+def replay(body: bytes, rest: Receive) -> Receive:
+    """A `receive` that gives `body` once and then what `rest` gives.
+
+    Args:
+        body: The whole body.
+        rest: The client's own `receive`, or `until` something.
+    """
     given = False
 
     async def receive() -> Message:
         nonlocal given
-        if not given:
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
+        if given:
+            return await rest()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def until(gone: asyncio.Event) -> Receive:
+    """A `receive` that says that the client left when `gone` is set."""
+
+    async def receive() -> Message:
         await gone.wait()
         return {"type": "http.disconnect"}
 

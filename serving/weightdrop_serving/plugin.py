@@ -20,7 +20,7 @@ import msgspec
 import uvicorn
 
 from weightdrop_serving import control, environment, forms, progress
-from weightdrop_serving.dispatch import collect, replay, request_scope
+from weightdrop_serving.dispatch import collect, replay, request_scope, until
 from weightdrop_serving.health import Health, State
 from weightdrop_serving.routes import Limits, VertexApp
 
@@ -177,7 +177,7 @@ class VertexPlugin:
         scope = request_scope(bare, forms.COMPLETIONS, len(body), None)
         health.enter()
         try:
-            response = await collect(app, scope, replay(body, asyncio.Event()))
+            response = await collect(app, scope, replay(body, until(asyncio.Event())))
         finally:
             health.leave()
         if response.ok:

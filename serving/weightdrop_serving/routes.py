@@ -131,13 +131,16 @@ class VertexApp:
             started = True
             await self._write(send, message)
 
-        async with self._room(send, 1) as admitted:
-            if not admitted:
-                return
-            try:
-                await self._app(scope, bounded, watched)
-            except _TooLargeError:
-                await self._too_large(send)
+        if not self._admits(1):
+            await self._turn_away(send)
+            return
+        self._health.enter()
+        try:
+            await self._app(scope, bounded, watched)
+        except _TooLargeError:
+            await self._too_large(send)
+        finally:
+            self._health.leave()
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -167,11 +170,14 @@ class VertexApp:
         async def watched(message: Message) -> None:
             await self._write(send, message)
 
-        async with self._room(send, 1) as admitted:
-            if not admitted:
-                return
-            async with disconnect(receive) as gone:
-                await self._app(inner, replay(body, gone), watched)
+        if not self._admits(1):
+            await self._turn_away(send)
+            return
+        self._health.enter()
+        try:
+            await self._app(inner, replay(body, receive), watched)
+        finally:
+            self._health.leave()
 
     async def _batch(
         self, batch: forms.Batch, scope: Scope, receive: Receive, send: Send
@@ -184,8 +190,14 @@ class VertexApp:
         async def watched(message: Message) -> None:
             await self._write(send, message)
 
-        async with self._room(send, parallel) as admitted:
-            if not admitted:
+        if not self._admits(parallel):
+            await self._turn_away(send)
+            return
+        self._health.enter(parallel)
+        try:
+            if len(batch.calls) == 1 and not batch.stream:
+                outcome = await batches.lone(self._app, scope, batch, receive)
+                await respond(watched, outcome.status, outcome.body)
                 return
             async with disconnect(receive) as gone:
                 run = batches.Run(self._app, scope, batch, parallel=parallel, gone=gone)
@@ -194,19 +206,15 @@ class VertexApp:
                 else:
                     outcome = await run.whole()
                     await respond(watched, outcome.status, outcome.body)
-
-    @contextlib.asynccontextmanager
-    async def _room(self, send: Send, count: int) -> AsyncIterator[bool]:
-        if self._health.in_flight + count > self._limits.in_flight:
-            message = f"{self._health.in_flight} requests are under way; try again soon"
-            await respond(send, 503, shapes.error(503, message))
-            yield False
-            return
-        self._health.enter(count)
-        try:
-            yield True
         finally:
-            self._health.leave(count)
+            self._health.leave(parallel)
+
+    def _admits(self, count: int) -> bool:
+        return self._health.in_flight + count <= self._limits.in_flight
+
+    async def _turn_away(self, send: Send) -> None:
+        message = f"{self._health.in_flight} requests are under way; try again soon"
+        await respond(send, 503, shapes.error(503, message))
 
     async def _write(self, send: Send, message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] in (429, 503):
