@@ -70,9 +70,9 @@ def test_an_exception_is_one_line(stream: io.StringIO) -> None:
 
 
 def test_other_libraries_are_quiet_until_they_warn(stream: io.StringIO) -> None:
-    """Google's clients log much at level INFO that nobody reads."""
-    logging.getLogger("google.auth").info("chatter")
-    logging.getLogger("google.auth").warning("trouble")
+    """HTTP clients log much at level INFO that nobody reads."""
+    logging.getLogger("urllib3.connectionpool").info("chatter")
+    logging.getLogger("urllib3.connectionpool").warning("trouble")
 
     assert [json.loads(it)["message"] for it in stream.getvalue().splitlines()] == [
         "trouble"
