@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from threading import Lock
+from typing import overload
 
 from weightdrop.core.artifacts.exchange import (
     Answer,
-    ReadRange,
     RenderTemplates,
     Request,
 )
@@ -36,6 +37,7 @@ class _Driver:
         self._store = store
         self._artifacts = artifacts
         self._files = {file.path: file for file in artifacts.files}
+        self._lock = Lock()
         self.reads = Reads()
 
     def answer(self, request: Request) -> Answer:
@@ -49,35 +51,46 @@ class _Driver:
         if isinstance(request, RenderTemplates):
             return render(request.templates)
         file = self._files[request.path]
-        return self._store.read(
+        data = self._store.read(
             self._artifacts.bucket,
             self._artifacts.object_name(request.path),
             generation=file.generation,
             start=request.start,
             length=request.length,
         )
+        with self._lock:
+            spent = self.reads
+            self.reads = Reads(spent.requests + 1, spent.bytes + len(data))
+        return data
 
-    def count(self, request: Request, answer: Answer) -> None:
-        """Add one answered request to the costs."""
-        if isinstance(request, ReadRange) and isinstance(answer, bytes):
-            self.reads = Reads(self.reads.requests + 1, self.reads.bytes + len(answer))
 
+class _Arriving(Sequence[Answer]):
+    """Answers that are waited for one by one, while the rest is on its way."""
 
-def _gather(
-    futures: list[Future[Answer]], deadline: float, monotonic: Callable[[], float]
-) -> tuple[Answer, ...]:
-    try:
-        return tuple(
-            future.result(timeout=max(0.0, deadline - monotonic()))
-            for future in futures
-        )
-    except TimeoutError:
-        raise TransientError(
-            "The folder could not be read within the time an inspection may take."
-        ) from None
-    finally:
-        for future in futures:
-            future.cancel()
+    def __init__(
+        self, futures: Sequence[Future[Answer]], remaining: Callable[[], float]
+    ) -> None:
+        self._futures = futures
+        self._remaining = remaining
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    @overload
+    def __getitem__(self, at: int) -> Answer: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> _Arriving: ...
+
+    def __getitem__(self, at: int | slice) -> Answer | _Arriving:
+        if isinstance(at, slice):
+            return _Arriving(self._futures[at], self._remaining)
+        try:
+            return self._futures[at].result(timeout=max(0.0, self._remaining()))
+        except TimeoutError:
+            raise TransientError(
+                "The folder could not be read within the time an inspection may take."
+            ) from None
 
 
 @contextmanager
@@ -126,10 +139,9 @@ def inspect_artifacts(
             batch = next(inspection)
             while True:
                 futures = [pool.submit(driver.answer, request) for request in batch]
-                answers = _gather(futures, deadline, monotonic)
-                for request, answer in zip(batch, answers, strict=True):
-                    driver.count(request, answer)
-                batch = inspection.send(answers)
+                batch = inspection.send(
+                    _Arriving(futures, lambda: deadline - monotonic())
+                )
     except StopIteration as stop:
         report: Report = stop.value
         return replace(report, reads=driver.reads)

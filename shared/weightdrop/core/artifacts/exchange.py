@@ -7,7 +7,7 @@ reads fast (threads, connections) lives elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from weightdrop.core.artifacts.report import Report
@@ -63,5 +63,6 @@ class Rendering:
 Request = ReadRange | RenderTemplates
 Answer = bytes | tuple[Rendering, ...]
 Batch = tuple[Request, ...]
-Answers = tuple[Answer, ...]
+Answers = Sequence[Answer]
+"""In the order of the requests; getting one may wait until it is there."""
 Inspection = Generator[Batch, Answers, Report]

@@ -129,7 +129,7 @@ def _with_rendering(
     work: Generator[Batch, Answers, Shards], render: RenderTemplates | None
 ) -> Generator[Batch, Answers, tuple[Shards, tuple[Rendering, ...]]]:
     """Do `work`, and render while its first batch is under way."""
-    renderings: tuple[Rendering, ...] = ()
+    renderer: Answers = ()
     answers: Answers | None = None
     pending: tuple[RenderTemplates, ...] = (render,) if render else ()
     while True:
@@ -137,15 +137,11 @@ def _with_rendering(
             batch = next(work) if answers is None else work.send(answers)
         except StopIteration as stop:
             if pending:
-                done = yield pending
-                renderings = _rendered(done[0])
-            return stop.value, renderings
-        got = yield (*pending, *batch)
+                renderer = yield pending
+            return stop.value, _rendered(renderer[-1]) if renderer else ()
+        answers = yield (*batch, *pending)
         if pending:
-            renderings = _rendered(got[0])
-            got = got[1:]
-            pending = ()
-        answers = got
+            renderer, pending, answers = answers, (), answers[: len(batch)]
 
 
 def _rendered(answer: Answer) -> tuple[Rendering, ...]:
