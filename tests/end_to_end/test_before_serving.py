@@ -139,7 +139,7 @@ def test_check_and_plan_read_both_kinds_of_source(
 
     assert checked.returncode == planned.returncode == 0, checked.stderr
     assert json.loads(checked.stdout)["verdict"] == "accepted"
-    assert json.loads(planned.stdout)["plan"]["machineType"]
+    assert json.loads(planned.stdout)["machine_type"]
 
 
 def _unwatched(local: Any, model: Path) -> str:

@@ -22,16 +22,21 @@ from weightdrop.cli.terminal import clean, emit, err, out
 from weightdrop.core.artifacts.findings import Verdict
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Report
+from weightdrop.core.deployment.admission import relevant
 from weightdrop.core.deployment.views import finding_view, plan_view
 from weightdrop.core.planning.choose import plan as choose
 from weightdrop.core.planning.plan import NoPlan, Plan
-from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.errors import UsageError
 from weightdrop.local.folder import FolderArtifacts
 from weightdrop.ports import Artifacts
 from weightdrop.services.admit import list_drop
 from weightdrop.services.inspection import inspect_artifacts, report_json
-from weightdrop.services.planning import memory_bar_text, request_for
+from weightdrop.services.planning import (
+    load_tables,
+    memory_bar_text,
+    plan_json,
+    request_for,
+)
 
 _BAR_CELLS = 60
 _SHOWN = 4
@@ -79,8 +84,9 @@ def inspect_source(source: str, target: Target) -> Inspected:
     with err().status(f"inspecting {clean(source)}"):
         policy = Policy(strict=target.settings.strict)
         report = inspect_artifacts(store, artifacts, policy=policy)
-    known = all(file.crc32c for file in artifacts.files)
-    digest = artifacts.digest if known else ""
+    dropped = relevant(artifacts)
+    known = all(file.crc32c for file in dropped.files)
+    digest = dropped.digest if known else ""
     return Inspected(source=source, digest=digest, report=report)
 
 
@@ -120,23 +126,36 @@ def _show_report(report: Report) -> None:
 
 @click.command(short_help="Say which machine would serve it, and why.")
 @click.argument("source")
-@click.option("--region", default="", help="Region, where the folder names none.")
+@click.option("--region", help="Region, whatever the folder names.")
+@click.option("--machine-type", help="With the next two: all three or none.")
+@click.option("--accelerator-type", help="As Vertex AI writes it: NVIDIA_L4.")
+@click.option("--accelerator-count", type=click.IntRange(1), help="GPUs a replica.")
 @click.option("--max-model-len", type=click.IntRange(1), help="Context length wanted.")
 @click.option("--max-num-seqs", type=click.IntRange(1), help="Sequences at a time.")
+@click.option(
+    "--gpu-memory-utilization",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of each GPU's memory.",
+)
+@click.option(
+    "--tables",
+    type=click.Path(path_type=Path),
+    help="Folder of machines, prices and regions of your own.",
+)
 @json_option
 @target_options
 def plan(
     *,
     source: str,
-    region: str,
-    max_model_len: int | None,
-    max_num_seqs: int | None,
+    tables: Path | None,
     as_json: bool,
     home: Path | None,
     url: str,
+    **wishes: Any,
 ) -> int:
     """Inspect SOURCE and plan the machine that it would be deployed on.
 
+    What is wished for here goes before what the folder's weightdrop.json says.
     Exit status 1 if it is rejected, or no machine serves it as wanted.
     """
     target = find_target(home=home, url=url)
@@ -148,25 +167,25 @@ def plan(
         else:
             _show_report(report)
         return 1
-    wanted = request_for(report.options, region=region or target.settings.region)
-    wanted = replace(
-        wanted,
-        max_model_len=max_model_len or wanted.max_model_len,
-        max_num_seqs=max_num_seqs or wanted.max_num_seqs,
-    )
-    planned = choose(report.model, wanted, packaged_tables())
+    wanted = request_for(report.options, region=target.settings.region)
+    wished = {name: value for name, value in wishes.items() if value is not None}
+    planned = choose(report.model, replace(wanted, **wished), load_tables(tables))
     whole = replace(report, findings=(*report.findings, *planned.findings))
     if as_json:
-        view = None if isinstance(planned, NoPlan) else _plan_document(planned)
-        emit({**replace(inspected, report=whole).document(), "plan": view})
+        emit(_plan_document(planned, replace(inspected, report=whole)))
     else:
         _show_plan(planned)
     return int(isinstance(planned, NoPlan))
 
 
-def _plan_document(planned: Plan) -> dict[str, object]:
+def _plan_document(planned: Plan | NoPlan, inspected: Inspected) -> dict[str, Any]:
+    """The documented plan with its findings, or why there is none."""
+    document = inspected.document()
+    if isinstance(planned, Plan):
+        chosen = {"region": planned.region, "findings": document["findings"]}
+        return {**plan_json(planned), **chosen}
     alternatives = [asdict(other) for other in planned.alternatives]
-    return {**plan_view(planned), "alternatives": alternatives}
+    return {**document, "plan": None, "alternatives": alternatives}
 
 
 def _show_plan(planned: Plan | NoPlan) -> None:

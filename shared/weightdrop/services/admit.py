@@ -25,7 +25,6 @@ from weightdrop.core.deployment.transitions import tell, with_revision
 from weightdrop.core.deployment.triggers import (
     folder_of,
     is_config,
-    may_belong,
 )
 from weightdrop.core.planning.choose import plan
 from weightdrop.core.planning.plan import NoPlan, Plan, PlanRequest
@@ -170,9 +169,7 @@ class Admission:
     ) -> Deployment | None:
         """The record after looking at `artifacts`; None if nothing is new."""
         now = self.clock.now()
-        relevant = replace(
-            artifacts, files=tuple(f for f in artifacts.files if may_belong(f.path))
-        )
+        relevant = admission.relevant(artifacts)
         digest = relevant.digest
         known = deployment.find(digest)
         if known and known.phase is not Phase.WAITING:

@@ -18,9 +18,16 @@ from weightdrop.core.deployment.transitions import (
     supersede,
     with_revision,
 )
+from weightdrop.core.deployment.triggers import may_belong
 from weightdrop.core.planning.plan import Plan
 
 _WEIGHTS = (".safetensors", ".bin")
+
+
+def relevant(artifacts: ArtifactSet) -> ArtifactSet:
+    """The files of a drop that can matter to a server: what its digest is of."""
+    files = tuple(file for file in artifacts.files if may_belong(file.path))
+    return replace(artifacts, files=files)
 
 
 def summary(report: Report) -> ModelSummary | None:
