@@ -29,14 +29,17 @@ function addCopyButtons(place) {
   }
 }
 
-// What has the focus and what is open is found again by its place in the page.
+// What has the focus and what is open is found again by what it is called.
 function keeping(main, change) {
-  const focusable = "a, button, input, select, summary, [tabindex]";
-  const focused = [...main.querySelectorAll(focusable)].indexOf(document.activeElement);
+  const called = (one) => `${one.tagName} ${one.getAttribute("href")} ${one.getAttribute("aria-label")} ${one.id} ${one.textContent}`;
+  const held = main.contains(document.activeElement) && called(document.activeElement);
   const open = [...main.querySelectorAll("details[open]")].map((one) => one.id);
   change();
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  if (focused >= 0) main.querySelectorAll(focusable)[focused]?.focus({ preventScroll: true });
+  if (!held) return;
+  const focusable = main.querySelectorAll("a, button, input, select, summary, [tabindex]");
+  const again = [...focusable].find((one) => called(one) === held);
+  (again ?? main).focus({ preventScroll: true });
 }
 
 async function show(main) {

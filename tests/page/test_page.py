@@ -1,0 +1,457 @@
+"""The page, as a browser without JavaScript gets it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from html import unescape
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fakes.builders import make_deployment
+from page import samples
+from page.html_facts import Facts, facts
+from weightdrop.bootstrap import App
+from weightdrop.core.artifacts.findings import Finding, Severity
+from weightdrop.core.deployment.phases import Phase
+from weightdrop.core.deployment.record import Deployment, Message
+from weightdrop.local.records import SqliteRecords
+from weightdrop_functions.page import words
+from weightdrop_functions.page.guard import POLICY
+
+IDS = {one.prefix: one.id for one in samples.samples()}
+READY, FAILED = IDS["support-bot"], IDS["triage-1b"]
+OWN = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def full(app: App, site: FlaskClient) -> FlaskClient:
+    """A browser before a stack with the samples in it."""
+    samples.fill(app.records)
+    return site
+
+
+def page(site: FlaskClient, path: str, *, code: int = 200) -> Facts:
+    """A page that must answer with `code`."""
+    answer = site.get(path)
+
+    assert answer.status_code == code, answer.text
+    assert answer.mimetype == "text/html"
+
+    return facts(answer.text)
+
+
+class TestReading:
+    """What is shown, and to whom."""
+
+    @pytest.mark.parametrize("path", ["/", f"/deployments/{READY}"])
+    @pytest.mark.parametrize(
+        ("accept", "mimetype"),
+        [
+            ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+            ("*/*", "application/json"),
+            ("", "application/json"),
+            ("application/json", "application/json"),
+            ("application/json, text/html;q=0.5", "application/json"),
+        ],
+    )
+    def test_people_get_the_page_and_programs_json(
+        self, full: FlaskClient, path: str, accept: str, mimetype: str
+    ) -> None:
+        """Who asks for HTML first gets it; curl and clients get what they did."""
+        answer = full.get(path, headers={"Accept": accept})
+
+        assert (200, mimetype) == (answer.status_code, answer.mimetype)
+
+    def test_the_list_says_what_matters_of_each(self, full: FlaskClient) -> None:
+        """Phase, model, machine, price and age, the newest change first."""
+        seen = page(full, "/").words
+
+        assert all(identity in seen for identity in IDS.values())
+        for word in ("deploying", "Llama-3.1-70B", "g4-standard-96", "3 h 1 min"):
+            assert word in seen
+        plan = samples.ready().revisions[-1].plan
+        assert plan is not None
+        assert words.price(plan.hourly_usd) in seen
+        assert seen.index(IDS["legal/summaries-70b"]) < seen.index(READY)
+
+    def test_the_list_filters(self, full: FlaskClient) -> None:
+        """One phase alone, or the word that there is none in it."""
+        assert READY in page(full, "/?phase=ready").words
+        assert FAILED not in page(full, "/?phase=ready").words
+        assert "No deployment is verifying" in page(full, "/?phase=verifying").words
+        assert "no phase" in page(full, "/?phase=odd", code=400).words
+
+    def test_an_empty_stack_says_what_to_do(self, site: FlaskClient) -> None:
+        """The first look is an invitation."""
+        assert "weightdrop drop" in page(site, "/").words
+
+    def test_one_shows_where_and_how_to_ask(self, full: FlaskClient) -> None:
+        """Endpoint, curl and Python, to be copied."""
+        seen = page(full, f"/deployments/{READY}").words
+
+        assert "curl -X POST https://wd-support-bot" in seen
+        assert "client.chat.completions.create" in seen
+        assert "KV cache" in seen
+        assert "superseded" in seen
+
+    def test_one_shows_why_and_what_to_do(self, full: FlaskClient) -> None:
+        """Reason, message, advice and log of a failure; findings of a rejection."""
+        failed = page(full, f"/deployments/{FAILED}").words
+        rejected = page(full, f"/deployments/{IDS['experiments/run-0417']}").words
+        waiting = page(full, f"/deployments/{IDS['incoming/tuned-gemma']}").words
+
+        assert "CUDA out of memory" in failed
+        assert "Read the log tail" in failed
+        assert samples.ERROR.detail in rejected
+        assert samples.ERROR.fix in rejected
+        assert rejected.index("safetensors-trunc") < rejected.index("tokenizer-templ")
+        assert "model-00003-of-00004.safetensors" in waiting
+
+    def test_the_timeline_tells_every_event(self, full: FlaskClient) -> None:
+        """The newest first."""
+        seen = page(full, f"/deployments/{IDS['legal/summaries-70b']}").words
+
+        timeline = seen[seen.index("Timeline") :]
+        assert timeline.index("creating endpoint") < timeline.index("uploading")
+        assert timeline.index("uploading") < timeline.index("accepted")
+
+    def test_what_is_not_there_is_said_in_html(self, full: FlaskClient) -> None:
+        """A person who mistyped gets a way back."""
+        seen = page(full, "/deployments/none-00000000", code=404)
+
+        assert "none-00000000" in seen.words
+        assert "../" in seen.addresses
+
+    def test_every_link_leads_somewhere(self, full: FlaskClient) -> None:
+        """Followed from the root, also below a path that a front end adds."""
+        todo, seen = ["http://localhost/"], set[str]()
+        while todo:
+            address = todo.pop()
+            parts = urlsplit(address)
+            path = parts.path + ("?" + parts.query if parts.query else "")
+            if path in seen or parts.netloc != "localhost":
+                continue
+            seen.add(path)
+            answer = full.get(path)
+            assert answer.status_code == 200, path
+            if answer.mimetype != "text/html":
+                continue
+            found = facts(answer.text).addresses
+            assert not [one for one in found if one.startswith("/")], path
+            todo += [urljoin(address, one) for one in found]
+
+        assert len(seen) > 15
+
+
+class TestPaging:
+    """A thousand deployments."""
+
+    @pytest.fixture
+    def thousand(self, app: App, tmp_path: Path) -> Iterator[int]:
+        """As many records in SQLite, as the local stack has them."""
+        records = SqliteRecords(tmp_path / "records.db")
+        model = samples.ready()
+        for number in range(1000):
+            one = replace(
+                model,
+                id=f"bot-{number:08d}",
+                updated=model.updated + timedelta(seconds=number),
+            )
+            records.create(one)
+        app.records = records
+        yield 1000
+        records.close()
+
+    def test_a_page_is_there_at_once(self, thousand: int, site: FlaskClient) -> None:
+        """The list and one deployment take less than 200 ms, and all are found."""
+        best = dict.fromkeys(("/", "/deployments/bot-00000500"), 9.0)
+        for path in best:
+            for _ in range(5):
+                start = time.perf_counter()
+                page(site, path)
+                best[path] = min(best[path], time.perf_counter() - start)
+        seen = set[str]()
+        address = "http://localhost/"
+        while address:
+            found = facts(site.get(address.removeprefix("http://localhost")).text)
+            ids = {it.rpartition("/")[2] for it in found.addresses if "/bot-" in it}
+            assert ids
+            assert not ids & seen
+            seen |= ids
+            older = [one for one in found.addresses if "pageToken" in one]
+            address = urljoin(address, unescape(older[-1])) if older else ""
+
+        assert thousand == len(seen)
+        assert max(best.values()) < 0.2, best
+
+
+class TestOrders:
+    """Nothing happens without a confirmation on the page itself."""
+
+    @pytest.mark.parametrize(
+        ("identity", "order", "phases"),
+        [
+            (FAILED, "retry", ("failed", "accepted")),
+            (READY, "rollback", ("superseded", "accepted")),
+            (READY, "undeploy", ("ready", "ready")),
+        ],
+    )
+    def test_an_order_is_confirmed_and_then_given(
+        self,
+        app: App,
+        full: FlaskClient,
+        identity: str,
+        order: str,
+        phases: tuple[str, str],
+    ) -> None:
+        """Asking changes nothing; the button does, and leads back."""
+
+        def record() -> Deployment:
+            return app.query.deployment(identity)
+
+        before = record()
+        index = 0 if order == "rollback" else len(before.revisions) - 1
+        asked = page(full, f"/deployments/{identity}/{order}")
+        unchanged = record() == before
+        given = full.post(f"/deployments/{identity}/{order}", headers=OWN)
+
+        digest = before.revisions[index].digest
+        found = record().find(digest)
+        assert found is not None
+        assert unchanged
+        assert ("form", "class", "method", "action") in asked.shape
+        assert (303, f"../../deployments/{identity}") == (
+            given.status_code,
+            given.headers["Location"],
+        )
+        assert phases == (before.revisions[index].phase, found.phase)
+        assert record().withdrawn == (order == "undeploy")
+
+    def test_what_is_not_possible_is_not_offered(self, full: FlaskClient) -> None:
+        """No button, and whoever asks anyhow is told why not."""
+        failed = page(full, f"/deployments/{FAILED}").addresses
+
+        assert f"../deployments/{FAILED}/retry" in failed
+        assert f"../deployments/{FAILED}/undeploy" not in failed
+        assert "nothing to undeploy" in (
+            page(full, f"/deployments/{FAILED}/undeploy", code=409).words
+        )
+        assert (
+            full.post(f"/deployments/{FAILED}/undeploy", headers=OWN).status_code
+        ) == 409
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Origin": "null"},
+            {"Origin": "http://evil.example"},
+            {"Origin": "http://localhost:8471"},
+            {"Origin": "localhost"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Sec-Fetch-Site": "none"},
+            {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+        ],
+    )
+    @pytest.mark.parametrize("path", [f"/deployments/{FAILED}/retry", "/deploy"])
+    def test_an_order_of_another_site_is_refused(
+        self, app: App, full: FlaskClient, headers: dict[str, str], path: str
+    ) -> None:
+        """A page elsewhere cannot spend a visitor's money."""
+        before = app.query.deployment(FAILED)
+        answer = full.post(path, headers=headers, data={"source": "gs://models/x"})
+
+        assert answer.status_code == 403
+        assert before == app.query.deployment(FAILED)
+        assert app.artifacts.lists == 0  # type: ignore[attr-defined]
+
+    def test_an_older_browser_is_believed_by_its_origin(
+        self, full: FlaskClient
+    ) -> None:
+        """Where there is no better word, the Origin must be the page's own."""
+        answer = full.post(
+            f"/deployments/{FAILED}/retry", headers={"Origin": "http://localhost"}
+        )
+
+        assert answer.status_code == 303
+
+    @pytest.mark.parametrize("host", ["evil.example", "evil.example:8470", "[::2]"])
+    def test_a_name_made_to_point_here_is_refused(
+        self, full: FlaskClient, host: str
+    ) -> None:
+        """The local stack asks for no password: only its own names reach it."""
+        answer = full.get("/", headers={"Host": host})
+
+        assert answer.status_code == 403
+        assert READY not in answer.text
+
+
+HOSTILE = (
+    "<script>window.pwned=1</script>",
+    '"><img src=x onerror=window.pwned=1>',
+    "'><svg/onload=window.pwned=1>",
+    "{{ 7 * 7 }}{% raw %}",
+    "</code></pre></textarea></title><h1>",
+    "&lt;b&gt; &amp; \u202egnp.exe \x00\x1b[31m",
+    "javascript:window.pwned=1",
+)
+
+
+def poisoned(text: str, phase: Phase) -> tuple[Deployment, tuple[Message, ...]]:
+    """A deployment with `text` wherever a bucket or the platform chooses words."""
+    finding = Finding(text, Severity.WARNING, text, text, file=text, offset=1)
+    serving = samples.ready().revisions[-1]
+    assert serving.model is not None
+    assert serving.plan is not None
+    broken = replace(
+        serving,
+        phase=phase,
+        message=text,
+        stage=text,
+        findings=(finding,),
+        log_tail=(text,),
+        missing=(text,),
+        model=replace(
+            serving.model,
+            base_model=text,
+            architecture=text,
+            dtype=text,
+            quantization=text,
+        ),
+        plan=replace(
+            serving.plan, explanation=(text,), vllm_args=(text,), machine_type=text
+        ),
+        options=replace(serving.options, model_id=text),
+    )
+    one = make_deployment(
+        f"evil-{phase.value.replace('_', '-')}",
+        prefix=text,
+        revisions=(replace(serving, number=1, digest="3" * 64), broken),
+        endpoint_id=text,
+        endpoint_dns=text,
+        endpoint_url=f"https://{text}",
+    )
+    return one, samples.told(replace(one, revisions=(broken,)))
+
+
+def shapes(app: App, site: FlaskClient, text: str) -> list[list[tuple[str, ...]]]:
+    """The elements of each page about a deployment with `text` in it."""
+    from fakes.records import MemoryRecords  # noqa: PLC0415
+
+    app.records = MemoryRecords(strict=True)
+    vars(app).pop("query", None)
+    vars(app).pop("commands", None)
+    paths = ["/"]
+    for phase in (Phase.WAITING, Phase.DEPLOYING, Phase.READY, Phase.FAILED):
+        one, events = poisoned(text, phase)
+        app.records.create(one, events=events)
+        paths += [f"/deployments/{one.id}", f"/deployments/{one.id}/undeploy"]
+    return [facts(site.get(path).text).shape for path in paths]
+
+
+class TestHostileWords:
+    """Whatever is in a bucket, it is text on the page."""
+
+    @pytest.mark.parametrize("text", HOSTILE)
+    def test_hostile_words_make_no_element(
+        self, app: App, site: FlaskClient, text: str
+    ) -> None:
+        """The page has the same elements and attributes as with harmless words."""
+        assert shapes(app, site, "harmless") == shapes(app, site, text)
+
+    @settings(
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(text=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
+    def test_no_words_make_an_element(
+        self, app: App, site: FlaskClient, text: str
+    ) -> None:
+        """Any text at all."""
+        assert shapes(app, site, "harmless") == shapes(app, site, text)
+
+    @pytest.mark.parametrize("text", HOSTILE)
+    def test_the_form_gives_hostile_words_back_as_text(
+        self, site: FlaskClient, text: str
+    ) -> None:
+        """What was typed is in the field again, and nowhere else."""
+        harmless = site.get("/deploy", query_string={"source": "harmless"})
+        hostile = site.get("/deploy", query_string={"source": text})
+
+        assert (harmless.status_code, hostile.status_code) == (400, 400)
+        assert facts(harmless.text).shape == facts(hostile.text).shape
+
+    def test_a_planted_fault_is_found(self) -> None:
+        """The comparison sees one element too many."""
+        assert facts("<p>x</p>").shape != facts("<p><b>x</b></p>").shape
+        assert facts("<p onclick=x>").inline == ["onclick"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/deploy",
+        f"/deployments/{READY}",
+        f"/deployments/{READY}/undeploy",
+        "/deployments/none-00000000",
+        "/?phase=odd",
+    ],
+)
+def test_the_policy_holds_on_every_page(full: FlaskClient, path: str) -> None:
+    """Nothing inline, nothing from elsewhere, no frame, no store."""
+    answer = full.get(path)
+
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert "unsafe" not in POLICY
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert facts(answer.text).inline == []
+
+
+def test_files_of_the_page_may_be_kept(site: FlaskClient) -> None:
+    """Their address changes with their content; others are not given out."""
+    addresses = [it for it in page(site, "/").addresses if "assets/" in it]
+    answers = [site.get(urljoin("/", it)) for it in addresses]
+
+    assert {200} == {it.status_code for it in answers}
+    assert all("immutable" in it.headers["Cache-Control"] for it in answers)
+    assert site.get("/assets/render.py").status_code == 404
+    assert site.get("/assets/../render.py").status_code == 404
+    assert sum(len(it.data) for it in answers) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "0 s"),
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (7265, "2 h 1 min"),
+        (86400 * 3 + 30, "3 d"),
+    ],
+)
+def test_ages_have_two_units(seconds: int, said: str) -> None:
+    """The two largest that say something."""
+    then = samples.NOW - timedelta(seconds=seconds)
+
+    assert said == words.age(then, samples.NOW)
+
+
+def test_every_phase_has_a_look(full: FlaskClient) -> None:
+    """The list can be narrowed to each, and none breaks it."""
+    for phase in Phase:
+        page(full, f"/?phase={phase.value}")
