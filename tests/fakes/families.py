@@ -45,7 +45,10 @@ class Family:
         options: Beyond what all have in common.
         patch: Changes config.json after it was saved.
         always: Whether every run of the tests serves it.
-        exact: Whether vLLM must say what transformers says, token by token.
+        exact: Whether vLLM must say what transformers says, token by token; it is
+            served in float32 then, else in the type of most published weights.
+        chat: Whether its conversations can be asked here; those of gpt-oss need a
+            vocabulary that is fetched from the network.
     """
 
     name: str
@@ -54,6 +57,12 @@ class Family:
     patch: Callable[[dict[str, Any]], None] = lambda _: None
     always: bool = False
     exact: bool = True
+    chat: bool = True
+
+    @property
+    def dtype(self) -> str:
+        """The type that vLLM computes in; its experts on a CPU know no float32."""
+        return "float32" if self.exact else "bfloat16"
 
     def make(self, folder: Path) -> None:
         """Write the model into `folder`."""
@@ -134,6 +143,7 @@ FAMILIES: Final = (
         },
         always=True,
         exact=False,
+        chat=False,
     ),
     Family(
         "DeepSeek V3",

@@ -45,17 +45,22 @@ def test_a_family_is_served(
     model = tmp_path / "model"
     family.make(model)
     expected = says(model, _PROMPT, _TOKENS)
-    with container(tmp_path / "serving", str(model), "--dtype", "float32") as running:
+    with container(
+        tmp_path / "serving", str(model), "--dtype", family.dtype
+    ) as running:
         running.until_health(200, seconds=400)
         options = {"max_tokens": _TOKENS, "temperature": 0, "ignore_eos": True}
         body = {"instances": [{"prompt": _PROMPT, **options}] * 2}
         first, second = running.predict(body).json()["predictions"]
         messages = [{"role": "user", "content": "Hello"}]
-        chat = running.predict({"messages": messages, **options}).json()
+        chat = {"messages": messages, **options}
+        if family.chat:
+            (answer,) = running.predict(chat).json()["choices"]
+            assert answer["message"]["content"]
         stream = running.predict({"prompt": "Hi", **options, "stream": True}).text
-        assert chat["choices"][0]["message"]["content"]
         assert stream.rstrip().endswith("data: [DONE]")
     same = first == expected
-    results[family.name] = ("yes", "yes" if same else "no")
-    assert first == second
-    assert same or not family.exact, f"{first!r} is not {expected!r}"
+    forms = "yes" if family.chat else "yes, conversations not run"
+    results[family.name] = (forms, "yes" if same else "no")
+    if family.exact:
+        assert (first, second) == (expected, expected)
