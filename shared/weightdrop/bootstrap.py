@@ -176,7 +176,9 @@ class App:
         """For questions."""
         from weightdrop.services.query import Query  # noqa: PLC0415
 
-        return Query(records=self.records)
+        return Query(
+            records=self.records, vertex_endpoint=self.settings.vertex_endpoint
+        )
 
     @cached_property
     def tick(self) -> Tick:

@@ -320,3 +320,20 @@ def test_deploy_looks_at_weights_that_are_there(app: App) -> None:
     )
 
     assert (code, view["source"]) == (200, "gs://models/llama")
+
+
+def test_an_endpoint_is_where_the_stand_in_is_now(app: App) -> None:
+    """A stack that came back on another port shows the URL that answers."""
+    name = "projects/1/locations/us-central1/endpoints/wd-tiny-12345678"
+    app.records.create(
+        make_deployment(
+            revisions=(make_revision(phase=Phase.READY),),
+            endpoint_name=name,
+            endpoint_url=f"http://127.0.0.1:1/v1beta1/{name}",
+        )
+    )
+    app.query = Query(app.records, vertex_endpoint="http://127.0.0.1:2")
+
+    _, view = status(app, "GET", "/deployments/tiny-12345678")
+
+    assert view["endpoint"]["baseUrl"] == f"http://127.0.0.1:2/v1beta1/{name}"

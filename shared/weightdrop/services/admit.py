@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from weightdrop.core.artifacts.findings import Verdict
+from weightdrop.core.artifacts.findings import Severity, Verdict
 from weightdrop.core.artifacts.model import ModelFacts
 from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
 from weightdrop.core.artifacts.policy import Policy
@@ -195,7 +195,14 @@ class Admission:
         if known and waiting.recheck and waiting.recheck > now:
             return None
         noted = replace(
-            waiting, digest=digest, missing=gaps, recheck=self._recheck(waiting)
+            waiting,
+            digest=digest,
+            missing=gaps,
+            # What was found missing then is told by `missing` now.
+            findings=tuple(
+                one for one in waiting.findings if one.severity is not Severity.MISSING
+            ),
+            recheck=self._recheck(waiting),
         )
         return with_revision(deployment, noted)
 

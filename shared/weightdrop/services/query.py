@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
 from weightdrop.core.deployment.phases import Phase
@@ -36,11 +36,14 @@ class Query:
 
     Attributes:
         records: The records.
+        vertex_endpoint: Base URL of a stand-in, whose port may be another one than
+            when an endpoint was made; empty for Google's.
         pause: How a long poll waits, in seconds.
         seconds: How a long poll tells what time has passed.
     """
 
     records: Records
+    vertex_endpoint: str = ""
     pause: Callable[[float], None] = time.sleep
     seconds: Callable[[], float] = time.monotonic
 
@@ -56,7 +59,9 @@ class Query:
             raise PermanentError(f"pageSize must be between 1 and {MAX_PAGE}")
         page = self.records.page(phase=_phase(phase), size=size, token=token)
         return {
-            "deployments": [deployment_view(one) for one in page.deployments],
+            "deployments": [
+                deployment_view(self._located(one)) for one in page.deployments
+            ],
             "nextPageToken": page.next_token,
         }
 
@@ -69,7 +74,13 @@ class Query:
         held = self.records.get(deployment_id)
         if held is None:
             raise NotFoundError(f"There is no deployment {deployment_id!r}.")
-        return held.deployment
+        return self._located(held.deployment)
+
+    def _located(self, deployment: Deployment) -> Deployment:
+        if not self.vertex_endpoint or not deployment.endpoint_name:
+            return deployment
+        url = f"{self.vertex_endpoint}/v1beta1/{deployment.endpoint_name}"
+        return replace(deployment, endpoint_url=url)
 
     def wait(self, deployment_id: str, *, seconds: float, phase: str) -> Deployment:
         """One deployment, once its phase is no longer `phase` or time is up.
