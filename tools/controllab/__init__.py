@@ -1,0 +1,1 @@
+"""The control plane over Google's emulators, for measurements and storms."""
