@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import click
 
 from weightdrop.bootstrap import App
-from weightdrop.cli.client import StatusClient
+from weightdrop.cli.client import StatusClient, View
 from weightdrop.cli.context import (
     GS,
     Target,
@@ -25,11 +25,12 @@ from weightdrop.cli.context import (
 from weightdrop.cli.inspecting import Inspected, inspect_source
 from weightdrop.cli.render import finding_lines, magnitude
 from weightdrop.cli.terminal import emit, err, note, out
-from weightdrop.cli.watching import BAD, changes, follow, show
+from weightdrop.cli.watching import BAD, changes, follow, resting, show
 from weightdrop.core.artifacts.findings import Verdict
 from weightdrop.core.artifacts.objects import CONFIG_NAME
 from weightdrop.core.deployment.naming import deployment_id
-from weightdrop.errors import UsageError
+from weightdrop.core.deployment.triggers import may_belong
+from weightdrop.errors import NotFoundError, UsageError
 from weightdrop.local.folder import FolderArtifacts
 from weightdrop.services.admit import MAX_OBJECTS
 from weightdrop.settings import home_folder
@@ -165,6 +166,8 @@ def drop(
         note(f"{link} leads out of the folder and is left out; `cp -rL` makes it real.")
     if not force and not _admissible(inspect_source(str(folder), target)):
         return 1
+    name = deployment_id(bucket, prefix)
+    before = _revision(target, name) if watch else None
     begin = time.monotonic()
     uploads = App(target.settings).uploads
     existing = uploads.existing(bucket, prefix)
@@ -174,14 +177,15 @@ def drop(
     facts: dict[str, object] = {
         "source": str(folder.absolute()),
         "target": f"{GS}{bucket}/{prefix}",
-        "deployment": deployment_id(bucket, prefix),
+        "deployment": name,
         "uploaded": [file.name for file in fresh],
         "skipped": [file.name for file in files if file not in set(fresh)],
         "bytes": sum(file.size for file in fresh),
         "seconds": round(time.monotonic() - begin, 3),
     }
     if watch:
-        return _watched(facts, target, as_json=as_json)
+        news = any(may_belong(file.name) for file in fresh)
+        return _watched(facts, target, before=before if news else None, as_json=as_json)
     if as_json:
         emit(facts)
     else:
@@ -250,10 +254,33 @@ def _upload(uploads: Uploads, bucket: str, files: list[LocalFile]) -> None:
         )
 
 
-def _watched(facts: dict[str, object], target: Target, *, as_json: bool) -> int:
+def _revision(target: Target, name: str) -> tuple[object, object] | None:
+    """Digest and attempt of what is there now; None if nothing is."""
+    try:
+        view = StatusClient(require_status_url(target)).deployment(name)
+    except NotFoundError:
+        return None
+    return view.get("digest"), view.get("attempt")
+
+
+def _watched(
+    facts: dict[str, object],
+    target: Target,
+    *,
+    before: tuple[object, object] | None,
+    as_json: bool,
+) -> int:
+    """Follow what was dropped: not what rested there before it was noticed."""
     client = StatusClient(require_status_url(target))
+    begin = time.monotonic()
+
+    def over(view: View) -> bool:
+        noticed = (view.get("digest"), view.get("attempt")) != before
+        late = time.monotonic() - begin > APPEAR_SECONDS
+        return resting(view) and (before is None or noticed or late)
+
     name = str(facts["deployment"])
-    view = follow(changes(client, name, appear_seconds=APPEAR_SECONDS))
+    view = follow(changes(client, name, appear_seconds=APPEAR_SECONDS, until=over))
     if as_json:
         emit({**facts, "status": view})
     else:
