@@ -26,9 +26,8 @@ $(STAMP): requirements/all.txt requirements/bootstrap.txt pyproject.toml tools/s
 demo: setup ## Drop a model in a bucket and watch it become an endpoint that answers
 	@$(BIN)/weightdrop demo
 
-test: setup ## Run every test: first those that start no vLLM, then those that do
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not vllm"
-	@$(BIN)/python -m pytest -q -m vllm
+test: setup ## Run every test
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 quick: setup ## Run the tests that start no vLLM and no emulators
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not vllm and not emulators"
