@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from controllab import hotel
 from controllab.drops import Drop, container, drop
 from controllab.lab import (
     BUCKET,
@@ -139,7 +140,7 @@ def run(storm: Storm, home: Path, *, say: Any = lambda _: None) -> Outcome:
 def _start(made: Lab, home: Path) -> None:
     ports = {name: free_port() for name in ("bucket", "on_artifact")}
     door = home / "hotel.sock"
-    made.add("hotel", "-m", "controllab.hotel", str(door), port=0)
+    made.add("hotel", str(Path(hotel.__file__)), str(door), port=0)
     made.bucket(port=ports["bucket"], notify=f"http://{HOST}:{ports['on_artifact']}")
     port = free_port()
     made.add(
