@@ -11,7 +11,7 @@ CHECKOV := .venv-checkov
 export PROJECT REGION
 
 .PHONY: simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
-  bench-serving bench-start families \
+  bench-serving bench-start families bench-cold bench-control storm \
   functions-zip deploy image checkov
 
 help: ## Show this list
@@ -78,7 +78,7 @@ bench-cold: setup ## Measure cold starts of the functions and write docs/benchma
 	@PYTHONPATH=tests:tools $(BIN)/python tools/bench_cold.py
 
 bench-control: setup ## Measure the warm control plane and write docs/benchmarks/control.md
-	@PYTHONPATH=tests:tools $(BIN)/python tools/bench_control.py $(if $(COUNTS),--counts $(COUNTS))
+	@PYTHONPATH=tests:tools:functions $(BIN)/python tools/bench_control.py $(if $(COUNTS),--counts $(COUNTS))
 
 storm: setup ## Drop DROPS folders in a minute while functions are killed at random
 	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED))
