@@ -234,6 +234,10 @@ class TestOrders:
         )
         assert phases == (before.revisions[index].phase, found.phase)
         assert record().withdrawn == (order == "undeploy")
+        after = page(full, f"/deployments/{identity}")
+        assert ("undeploy was ordered" in after.words) == (order == "undeploy")
+        offered = f"../deployments/{identity}/{order}" in after.addresses
+        assert not offered
 
     def test_what_is_not_possible_is_not_offered(self, full: FlaskClient) -> None:
         """No button, and whoever asks anyhow is told why not."""

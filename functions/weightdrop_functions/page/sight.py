@@ -97,6 +97,7 @@ class Sight:
         python: A program to copy; empty while nothing serves.
         happenings: Its events, the newest first.
         orders: What can be ordered of it now.
+        leaving: Whether it was ordered away and is not gone yet.
     """
 
     row: Row
@@ -108,6 +109,7 @@ class Sight:
     python: str
     happenings: tuple[Happening, ...]
     orders: frozenset[str] = field(default_factory=frozenset)
+    leaving: bool = False
 
 
 def row(deployment: Deployment) -> Row:
@@ -133,6 +135,7 @@ def sight(
         orders: What can be ordered of it now.
     """
     shown = row(deployment)
+    leaving = deployment.withdrawn and deployment.phase is not Phase.RETIRED
     latest, serving = shown.revision, deployment.serving
     bars, capacity = memory_bars(shown.plan.memory) if shown.plan else ((), 0.0)
     endpoint = endpoint_view(deployment, serving) if serving else None
@@ -145,7 +148,8 @@ def sight(
         endpoint=endpoint,
         python=python_snippet(endpoint) if endpoint else "",
         happenings=tuple(happening(event) for event in reversed(events)),
-        orders=orders,
+        orders=orders - {"undeploy"} if leaving else orders,
+        leaving=leaving,
     )
 
 
