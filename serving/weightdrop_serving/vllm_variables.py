@@ -27,6 +27,8 @@ def for_engine(settings: Environment, scratch: Path, *, gpu: bool) -> dict[str, 
         "VLLM_DO_NOT_TRACK": "1",
         "VLLM_ENGINE_READY_TIMEOUT_S": "7200",
         "VLLM_NO_USAGE_STATS": "1",
+        # Relative to its working folder: a socket's path may have 107 characters.
+        "VLLM_RPC_BASE_PATH": ".",
         "VLLM_PLUGINS": "weightdrop_vertex,weightdrop_loader,weightdrop_progress",
         "VLLM_SERVER_DEV_MODE": "0",
         "WEIGHTDROP_SERVING_SCRATCH": str(scratch),
