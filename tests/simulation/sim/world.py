@@ -117,7 +117,6 @@ class Users:
     """What people do during one schedule, drawn from the seed."""
 
     world: World
-    storm: bool = True
 
     def act(self) -> None:
         """Draw what happens at one or two places."""
