@@ -25,18 +25,44 @@ _NEVER: Final = (
     "training_args*", "weightdrop.json", ".*",
 )  # fmt: skip
 _LARGEST_SMALL_FILE: Final = 128 << 20  # bytes; tokenizers stay far below
+_LONGEST_NAME: Final = 1024  # bytes, of Cloud Storage's objects
+_MATTERING: Final = (
+    ".safetensors", ".bin", ".json", ".model", ".jinja", ".txt", ".gguf", ".py",
+)  # fmt: skip
+_TEMPORARY: Final = ("gcloud/tmp/", ".tmp/")
 
 
 def digest(files: Iterable[Source]) -> str:
     """What identifies a drop: sha256 over sorted path, size and crc32c.
 
-    The same as the deploying side computes; generations differ in the copy that
-    Vertex AI makes, so they are no part of it.
+    The same as the deploying side computes, of the same files: a README is no part
+    of it, nor is another model in a folder below. Generations differ in the copy
+    that Vertex AI makes, so they are no part of it either.
     """
+    found = list(files)
+    inner = tuple(
+        file.path.removesuffix(CONFIG)
+        for file in found
+        if file.path.endswith(f"/{CONFIG}")
+    )
     state = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.path):
-        state.update(f"{file.path}\0{file.size}\0{file.crc32c}\n".encode())
+    for file in sorted(found, key=lambda file: file.path):
+        if _matters(file.path) and not file.path.startswith(inner):
+            state.update(f"{file.path}\0{file.size}\0{file.crc32c}\n".encode())
     return state.hexdigest()
+
+
+def _matters(path: str) -> bool:
+    """Whether a server could read `path`: the rule of the deploying side."""
+    parts = path.split("/")
+    return (
+        path.isprintable()
+        and len(path.encode(errors="replace")) <= _LONGEST_NAME
+        and not {"", ".", ".."} & {*parts}
+        and not any(f"/{folder}" in f"/{path}" for folder in _TEMPORARY)
+        and not parts[-1].startswith(".")
+        and parts[-1].endswith(_MATTERING)
+    )
 
 
 def is_weights(path: str) -> bool:

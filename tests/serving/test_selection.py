@@ -6,13 +6,26 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from drops.stores import MemoryArtifacts
 from weightdrop.core.artifacts import engine_args
+from weightdrop.core.deployment.admission import relevant
+from weightdrop.services.admit import list_drop
 from weightdrop_serving import arguments, environment, folders, selection
 from weightdrop_serving.arguments import Machine
 from weightdrop_serving.failures import Exit, ServingError
 from weightdrop_serving.health import Health, State
 from weightdrop_serving.storage import Source
+
+_NAMES = st.sampled_from(
+    [
+        *("config.json", "m.safetensors", "README.md", ".gitattributes", "a.txt"),
+        *("gcloud", "tmp", ".tmp", "x", "..", "b\x00.json", "trainer_state.json"),
+    ]
+)
+_PATHS = st.lists(_NAMES, min_size=1, max_size=3).map("/".join)
 
 
 def _files(*paths: str) -> list[Source]:
@@ -44,6 +57,23 @@ class TestSelection:
         files = _files("pytorch_model.bin", "training_args.bin", "optimizer.bin")
         chosen = selection.weight_files(files, {})
         assert [file.path for file in chosen] == ["pytorch_model.bin"]
+
+    @given(st.lists(_PATHS, unique=True, max_size=8))
+    @example(["config.json", "README.md", "m.safetensors", ".gitattributes"])
+    @example(["config.json", "checkpoint-1/config.json", "checkpoint-1/m.bin"])
+    def test_the_digest_is_that_of_the_deploying_side(self, paths: list[str]) -> None:
+        """Of the same files, whatever else lies in the folder."""
+        store = MemoryArtifacts({f"m/{path}": path.encode() for path in paths})
+        validated = list_drop(store, "bucket", "m")
+        seen = [
+            Source(file.path, file.size, file.generation + 7, file.crc32c)
+            for file in validated.files
+        ]
+        others = [
+            Source(path, 1, 1, "") for path in paths if validated.get(path) is None
+        ]
+
+        assert selection.digest(seen + others) == relevant(validated).digest
 
     @pytest.mark.parametrize(
         "index",
