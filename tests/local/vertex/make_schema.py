@@ -11,11 +11,16 @@ A test compares what it makes with what is in the repository.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
+import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 VERSIONS = ("v1", "v1beta1")
+SERVICES = ("Endpoint", "Model", "ModelGarden", "Prediction")
+MIXINS = re.compile(r"IamPolicy|IamPermissions|Operation")
 ROOTS = (
     "UploadModelRequest",
     "UploadModelResponse",
@@ -123,6 +128,26 @@ class Collector:
         return name
 
 
+def bindings(version: str) -> list[str]:
+    """Every HTTP binding of the services, as "METHOD path/with/*"."""
+    return sorted(set(_bindings(version)))
+
+
+def _bindings(version: str) -> Iterator[str]:
+    package = importlib.import_module(f"google.cloud.aiplatform_{version}")
+    for service in SERVICES:
+        client = getattr(package, f"{service}ServiceClient")
+        base = client.get_transport_class("rest").__mro__[1]
+        for name, kind in vars(base).items():
+            options = getattr(kind, "_get_http_options", None)
+            if not inspect.isclass(kind) or options is None or MIXINS.search(name):
+                continue
+            for option in options():
+                path = re.sub(r"\{[^=}]*=([^}]*)\}", r"\1", option["uri"])
+                if path.startswith(f"/{version}/"):
+                    yield f"{option['method'].upper()} {path[len(version) + 2 :]}"
+
+
 def schema() -> dict[str, Any]:
     """The schema of all versions."""
     found = {}
@@ -133,7 +158,11 @@ def schema() -> dict[str, Any]:
             wrapper = getattr(types, root, None)
             if wrapper is not None:
                 collector.message(wrapper.pb(wrapper()).DESCRIPTOR)
-        found[version] = {"messages": collector.messages, "enums": collector.enums}
+        found[version] = {
+            "messages": collector.messages,
+            "enums": collector.enums,
+            "bindings": bindings(version),
+        }
     return found
 
 

@@ -196,6 +196,27 @@ def test_predictions_and_recommendations(vertex: Running) -> None:
     _same(_message("v1beta1", "RecommendSpecResponse"), recommended)
 
 
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_every_call_of_the_services(vertex: Running, version: str) -> None:
+    """Whatever the four services bind to HTTP is served, or refused by name (501)."""
+    unknown = []
+    for binding in json.loads(SCHEMA)[version]["bindings"]:
+        method, _, path = binding.partition(" ")
+        path = path.replace("projects/*", "projects/local", 1)
+        path = path.replace("locations/*", "locations/us-central1", 1)
+        url = f"/{version}/{path.replace('*', 'none')}"
+        answer = vertex.client.request(method, url, json={})
+        shown = (answer.status_code, answer.text)
+        if answer.status_code >= 500 and answer.status_code != 501:
+            unknown.append((binding, shown))
+        if "Method not found" in answer.text:
+            unknown.append((binding, shown))
+    nobodys = vertex.client.get(f"/{version}/projects/local/locations/us-central1/x")
+
+    assert unknown == []
+    assert nobodys.status_code == 404
+
+
 def test_the_schema_is_the_installed_protos() -> None:
     """schema.json is what the installed google-cloud-aiplatform makes."""
     assert make_schema.text() == SCHEMA

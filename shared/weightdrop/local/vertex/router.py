@@ -20,6 +20,7 @@ _BASE = re.compile(
     r"/locations/(?P<location>[^/:]+)(?P<rest>.*)$",
     re.DOTALL,
 )
+_VERSIONS = ("v1", "v1beta1")
 _LARGEST_BODY = 16_000_000
 
 
@@ -85,7 +86,7 @@ class Router:
         handler: Handler,
         *,
         shows: str = "",
-        versions: tuple[str, ...] = ("v1", "v1beta1"),
+        versions: tuple[str, ...] = _VERSIONS,
     ) -> None:
         """Bind a path.
 
@@ -107,8 +108,9 @@ class Router:
         """The handler of a request, and what to call it with.
 
         Raises:
-            ApiError: NOT_FOUND for a path that nobody answers, PERMISSION_DENIED
-                for another project.
+            ApiError: NOT_FOUND for a path that Vertex AI does not have,
+                UNIMPLEMENTED for one that only it serves, PERMISSION_DENIED for
+                another project.
         """
         path: str = request.scope["path"]
         base = _BASE.match(path)
@@ -151,4 +153,10 @@ async def _body(request: Request) -> bytes:
 
 
 def _unknown(method: str, path: str) -> ApiError:
+    _, version, rest = (path + "//").split("/", 2)
+    rest = rest.rstrip("/")
+    if version in _VERSIONS and schema.bound(method, rest, version=version):
+        return ApiError(
+            "UNIMPLEMENTED", f"This stand-in does not serve {method} {path}."
+        )
     return ApiError("NOT_FOUND", f"Method not found: {method} {path}")

@@ -31,6 +31,17 @@ def _schema(version: str) -> JSON:
     return found
 
 
+@cache
+def _bindings(version: str) -> re.Pattern[str]:
+    patterns = _schema(version)["bindings"]
+    return re.compile("|".join(re.escape(p).replace(r"\*", "[^/:]+") for p in patterns))
+
+
+def bound(method: str, path: str, *, version: str) -> bool:
+    """Whether Vertex AI has a call of this method and path (after the version)."""
+    return _bindings(version).fullmatch(f"{method} {path}") is not None
+
+
 def camel(name: str) -> str:
     """`snake_case` as `snakeCase`; camel case stays as it is."""
     return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)

@@ -36,7 +36,7 @@ GAPIC = """
 import sys
 import grpc
 from google.api_core import exceptions
-from google.cloud import aiplatform_v1
+from google.cloud import aiplatform_v1, aiplatform_v1beta1
 
 with open({authority!r}, "rb") as file:
     credentials = grpc.ssl_channel_credentials(file.read())
@@ -71,7 +71,7 @@ deployed = endpoints.deploy_model(
     }}).result().deployed_model
 answer = predictions.predict(endpoint=created.name, instances=[{{"a": 1}}])
 assert answer.predictions[0]["said"] == "grpc", answer
-assert [item.name for item in endpoints.list_endpoints(parent=parent)]
+{streams}assert [item.name for item in endpoints.list_endpoints(parent=parent)]
 try:
     endpoints.delete_endpoint(name=created.name)
 except exceptions.FailedPrecondition:
@@ -82,6 +82,49 @@ endpoints.undeploy_model(
     endpoint=created.name, deployed_model_id=deployed.id).result()
 endpoints.delete_endpoint(name=created.name).result()
 models.delete_model(name=uploaded.model).result()
+"""
+
+
+STREAMS = """
+import json
+import time
+from google.api.httpbody_pb2 import HttpBody
+
+raw = predictions.raw_predict(endpoint=created.name, http_body=HttpBody(
+    content_type="application/json", data=b'{"prompt": "a"}'))
+assert json.loads(raw.data)["body"] == {"prompt": "a"}, raw
+assert raw.content_type == "application/json", raw
+times, text = [], b""
+for piece in predictions.stream_raw_predict(endpoint=created.name, http_body=HttpBody(
+        content_type="application/json", data=b'{"stream": 4}')):
+    times.append(time.monotonic())
+    text += piece.data
+assert text == b"".join(b"data: %d\\n\\n" % number for number in range(4)), text
+assert times[-1] - times[0] > 0.4, times
+beta = made(aiplatform_v1beta1.PredictionServiceClient)
+chat = b"".join(piece.data for piece in beta.chat_completions(
+    endpoint=created.name, http_body=HttpBody(data=b'{"messages": []}')))
+assert json.loads(chat)["body"]["@requestFormat"] == "chatCompletions", chat
+
+def refused(kind, call):
+    try:
+        list(call())
+    except kind as error:
+        return str(error)
+    raise AssertionError(kind)
+
+broken = HttpBody(data=b'{"fail": 400}')
+refused(exceptions.InvalidArgument, lambda: predictions.stream_raw_predict(
+    endpoint=created.name, http_body=broken))
+refused(exceptions.NotFound, lambda: predictions.stream_raw_predict(
+    endpoint=parent + "/endpoints/none", http_body=HttpBody(data=b"{}")))
+refused(exceptions.MethodNotImplemented, lambda: [predictions.direct_predict(
+    request={"endpoint": created.name})])
+refused(exceptions.MethodNotImplemented, lambda: predictions.stream_direct_predict(
+    iter([{"endpoint": created.name}])))
+words = refused(exceptions.MethodNotImplemented,
+    lambda: predictions.server_streaming_predict(request={"endpoint": created.name}))
+assert "its containers speak HTTP" in words, words
 """
 
 
@@ -125,9 +168,13 @@ def _run(whole: Stack, script: str) -> None:
 
 def test_generated_clients(whole: Stack, face: str, calls: Callable[..., None]) -> None:
     """GAPIC clients over gRPC: upload to delete, and codes of errors."""
-    calls("GAPIC clients over gRPC", "upload, create, deploy, predict, list, delete")
+    calls(
+        "GAPIC clients over gRPC",
+        "upload, create, deploy, predict, list, delete",
+        "`raw_predict`, `stream_raw_predict`, `chat_completions`",
+    )
     names = {"host": face, "region": REGION, "authority": str(whole.authority)}
-    _run(whole, GAPIC.format(container=str(CONTAINER), **names))
+    _run(whole, GAPIC.format(container=str(CONTAINER), streams=STREAMS, **names))
 
 
 def test_the_sdk_as_it_comes(
