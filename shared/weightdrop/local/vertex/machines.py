@@ -11,6 +11,7 @@ from weightdrop.local.vertex.store import Store
 
 JSON = dict[str, Any]
 _QUOTA_NAMES = {
+    "NVIDIA_TESLA_P4": "P4GPUs",
     "NVIDIA_TESLA_V100": "V100GPUs",
     "NVIDIA_TESLA_P100": "P100GPUs",
     "NVIDIA_TESLA_T4": "T4GPUs",

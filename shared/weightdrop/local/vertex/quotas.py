@@ -34,9 +34,11 @@ class QuotaCalls:
             "dimensions": ["region"],
             "dimensionsInfos": [
                 {
+                    "dimensions": {"region": region},
                     "details": {"value": str(self._budget.total)},
-                    "applicableLocations": sorted(packaged_tables().regions),
+                    "applicableLocations": [region],
                 }
+                for region in sorted(packaged_tables().regions)
             ],
         }
 

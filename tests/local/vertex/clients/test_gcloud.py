@@ -1,4 +1,7 @@
-"""The gcloud command line, unmodified, and the exact requests of newer ones."""
+"""The gcloud command line, unmodified, and the exact requests of newer ones.
+
+WEIGHTDROP_GCLOUD names another gcloud than the one on the path, say a newer one.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from local.vertex.running import CONTAINER
 JSON = dict[str, Any]
 CUSTOM_WEIGHTS = (532, 0, 0)
 """The first version whose model-garden command takes gs:// folders."""
+PROGRAM = os.environ.get("WEIGHTDROP_GCLOUD", "gcloud")
 
 
 class Gcloud:
@@ -41,7 +45,7 @@ class Gcloud:
     def text(self, *words: str) -> str:
         """What a command prints; it must end well."""
         done = subprocess.run(
-            ["gcloud", "ai", *words],
+            [PROGRAM, "ai", *words],
             env=self._env,
             capture_output=True,
             text=True,
@@ -62,21 +66,23 @@ class Gcloud:
         path.write_text(json.dumps(body))
         return str(path)
 
-
-def _version() -> tuple[int, ...]:
-    done = subprocess.run(
-        ["gcloud", "version", "--format=value('Google Cloud SDK')"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return tuple(int(part) for part in done.stdout.strip().split("."))
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Of the Google Cloud SDK."""
+        done = subprocess.run(
+            [PROGRAM, "version", "--format=value('Google Cloud SDK')"],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return tuple(int(part) for part in done.stdout.strip().split("."))
 
 
 @pytest.fixture(scope="module")
 def gcloud(whole: Stack, tmp_path_factory: pytest.TempPathFactory) -> Gcloud:
     """gcloud, where it is installed."""
-    if shutil.which("gcloud") is None:
+    if shutil.which(PROGRAM) is None:
         pytest.skip("gcloud is not installed")
     return Gcloud(whole.vertex.url, tmp_path_factory.mktemp("gcloud"))
 
@@ -168,12 +174,47 @@ def test_an_operation_is_described(
     assert shown["name"].endswith(number)
 
 
-def test_custom_weights(gcloud: Gcloud, calls: Callable[..., None]) -> None:
+def _remove(whole: Stack, answer: JSON) -> JSON:
+    """Undeploy and delete what a deployment made; gives its deployed model."""
+    vertex = whole.vertex
+    rest = "/endpoints/" + answer["endpoint"].rpartition("/")[2]
+    deployed: JSON
+    (deployed,) = vertex.call("GET", rest)["deployedModels"]
+    body = {"deployedModelId": deployed["id"]}
+    vertex.succeed(vertex.call("POST", f"{rest}:undeployModel", body))
+    vertex.succeed(vertex.call("DELETE", rest))
+    model = answer["model"].rpartition("/")[2]
+    vertex.succeed(vertex.call("DELETE", f"/models/{model}"))
+    return deployed
+
+
+FLAGS = (
+    "--machine-type=g2-standard-12",
+    "--accelerator-type=NVIDIA_L4",
+    "--accelerator-count=1",
+)
+
+
+@pytest.mark.parametrize("flags", [(), FLAGS], ids=["plain", "machine"])
+def test_custom_weights(
+    whole: Stack, gcloud: Gcloud, flags: tuple[str, ...], calls: Callable[..., None]
+) -> None:
     """model-garden models deploy takes a folder, where gcloud is new enough."""
-    calls("gcloud", "`ai model-garden models deploy --model=gs://…`")
-    if _version() < CUSTOM_WEIGHTS:
+    form = "--model=gs://…" + (" --machine-type=… …" if flags else "")
+    calls("gcloud 532 and newer", f"`ai model-garden models deploy {form}`")
+    if gcloud.version < CUSTOM_WEIGHTS:
         pytest.skip("this gcloud takes no gs:// model; its requests are replayed below")
-    gcloud("model-garden", "models", "deploy", "--model=gs://models/tiny")
+    gcloud("model-garden", "models", "deploy", "--model=gs://models/tiny", *flags)
+    listed = [endpoint["name"] for endpoint in gcloud("endpoints", "list")]
+    (endpoint,) = [name for name in listed if "/mg-endpoint-" in name]
+    rest = "/endpoints/" + endpoint.rpartition("/")[2]
+    instance = {"prompt": "a", "max_tokens": 2}
+    asked = whole.vertex.call("POST", f"{rest}:predict", {"instances": [instance]})
+
+    made = {"endpoint": endpoint, "model": asked["model"]}
+    machine = _remove(whole, made)["dedicatedResources"]["machineSpec"]
+    assert machine["machineType"] == "g2-standard-12" or not flags
+    assert len(asked["predictions"]) == 1
 
 
 def test_the_requests_of_newer_versions(
@@ -189,10 +230,17 @@ def test_the_requests_of_newer_versions(
     used = client.get(
         "/v3/projects/local/timeSeries",
         params={
+            "aggregation.alignmentPeriod": "60s",
+            "aggregation.perSeriesAligner": "ALIGN_NEXT_OLDER",
             "alt": "json",
             "filter": 'metric.type="serviceruntime.googleapis.com/quota/allocation/'
-            'usage" AND metric.label.quota_metric="aiplatform.googleapis.com/'
-            'custom_model_serving_nvidia_l4_gpus"',
+            'usage" AND resource.type="consumer_quota" AND '
+            'metric.label.quota_metric="aiplatform.googleapis.com/'
+            'custom_model_serving_nvidia_l4_gpus" AND '
+            f'resource.label.project_id="local" AND resource.label.location="{REGION}"'
+            ' AND resource.label.service="aiplatform.googleapis.com"',
+            "interval.endTime": "2026-11-22T12:00:00Z",
+            "interval.startTime": "2026-11-21T11:00:00Z",
         },
     )
     machine = {
@@ -208,17 +256,12 @@ def test_the_requests_of_newer_versions(
         ).json()
         name = started["name"]
         polled = client.get(f"/v1beta1/{name}?alt=json").json()
-        response = vertex.succeed(polled)
-        rest = "/endpoints/" + response["endpoint"].rpartition("/")[2]
-        (one,) = vertex.call("GET", rest)["deployedModels"]
-        body = {"deployedModelId": one["id"]}
-        vertex.succeed(vertex.call("POST", f"{rest}:undeployModel", body))
-        vertex.succeed(vertex.call("DELETE", rest))
-        model = response["model"].rpartition("/")[2]
-        vertex.succeed(vertex.call("DELETE", f"/models/{model}"))
+        _remove(whole, vertex.succeed(polled))
 
-    (info,) = quota.json()["dimensionsInfos"]
-    assert REGION in info["applicableLocations"]
-    assert int(info["details"]["value"]) > 0
+    limits = {
+        info["applicableLocations"][0]: int(info["details"]["value"])
+        for info in quota.json()["dimensionsInfos"]
+    }
+    assert limits[REGION] > 0
     assert used.status_code == 200
     assert "timeSeries" in used.json()
