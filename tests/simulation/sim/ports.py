@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from fakes.bus import MemoryBus
 from fakes.records import MemoryRecords
+from sim.invariants import Invariants
 from sim.scheduler import Scheduler
 from weightdrop.core.artifacts.objects import StoredObject
 from weightdrop.core.deployment.naming import LABEL
@@ -217,9 +218,9 @@ class SimPlatform:
         mute: Digest prefixes whose server never answers a prompt.
     """
 
-    def __init__(self, scheduler: Scheduler, check: Callable[[str, str], None]) -> None:
+    def __init__(self, scheduler: Scheduler, invariants: Invariants) -> None:
         self._scheduler = scheduler
-        self._check = check
+        self._invariants = invariants
         self.models: dict[str, dict[str, str]] = {}
         self.places: dict[str, Place] = {}
         self.works: dict[str, Work] = {}
@@ -273,7 +274,7 @@ class SimPlatform:
             return None
 
         def act() -> Operation | None:
-            self._check("upload", labels[f"{LABEL}-digest"])
+            self._invariants.called("upload", labels[f"{LABEL}-digest"])
             if name in self.models:
                 return None
             return self._busy(name) or self._begin(name, 30, finish)
@@ -369,11 +370,14 @@ class SimPlatform:
             busy = self._busy(key)
             if busy or spec.deployed_model_id in place.deployed:
                 return busy
-            self._check("deploy", self.models[spec.model][f"{LABEL}-digest"])
+            self._invariants.called(
+                "deploy", self.models[spec.model][f"{LABEL}-digest"]
+            )
             if self._scheduler.chance(self._scheduler.faults.before / 2):
                 raise QuotaError("no quota for NVIDIA_L4")
             self.starts[key] += 1
             place.deployed[spec.deployed_model_id] = spec.model
+            self._invariants.placed(place.deployed)
             return self._begin(key, 90, finish)
 
         return self._call(f"deploy {spec.deployed_model_id}", act)

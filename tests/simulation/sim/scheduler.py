@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,6 +42,14 @@ class Faults:
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 0)
 
 
+MAX_CALLS = 20_000
+"""Port calls of one schedule: a hundred times what a long one needs."""
+
+
+class EndlessError(Exception):
+    """A run that does not end."""
+
+
 class ProcessKilledError(GreenletExit):
     """The process that ran the task is gone."""
 
@@ -65,6 +74,7 @@ class Scheduler:
         faults: What goes wrong, and how often.
         now: The virtual time.
         trace: What happened, for a person; kept only when asked for.
+        calls: Port calls so far; more than MAX_CALLS end the run.
     """
 
     seed: int
@@ -72,8 +82,11 @@ class Scheduler:
     tracing: bool = False
     now: datetime = START
     trace: list[str] = field(default_factory=list)
+    calls: int = 0
     _random: random.Random = field(init=False)
-    _jobs: list[Job] = field(default_factory=list)
+    _waiting: list[tuple[datetime, int, Job]] = field(default_factory=list)
+    _ready: list[Job] = field(default_factory=list)
+    _planned: int = 0
     _running: list[tuple[greenlet, Job]] = field(default_factory=list)
     _hub: greenlet = field(default_factory=getcurrent)
 
@@ -107,6 +120,9 @@ class Scheduler:
         """One port call, with whatever goes wrong with it."""
         if getcurrent() is self._hub:
             return act()
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise EndlessError(f"{name} is call {self.calls}")
         self._switch()
         self._perhaps_die(name, "before")
         if self.chance(self.faults.before):
@@ -132,7 +148,9 @@ class Scheduler:
             raise ProcessKilledError
 
     def _switch(self) -> None:
-        self._hub.switch()
+        """Let somebody else go first, if anybody is there who could."""
+        if self._ready or len(self._running) > 1:
+            self._hub.switch()
 
     # -------------------------------------------------------- for the world
 
@@ -140,33 +158,43 @@ class Scheduler:
         self, seconds: float, name: str, run: Callable[[], None], *, once: bool = False
     ) -> None:
         """Run something later; again if it fails, unless `once`."""
-        due = self.now + timedelta(seconds=seconds)
-        self._jobs.append(Job(name, run, due, once=once))
+        self._plan(Job(name, run, self.now + timedelta(seconds=seconds), once=once))
+
+    def _plan(self, job: Job) -> None:
+        if job.due <= self.now:
+            self._ready.append(job)
+            return
+        self._planned += 1
+        heapq.heappush(self._waiting, (job.due, self._planned, job))
 
     def step(self) -> bool:
         """Let one thing happen; False when nothing is left to happen."""
-        due = [job for job in self._jobs if job.due <= self.now]
         runnable = len(self._running)
-        if runnable and (not due or runnable > 3 or self.chance(0.7)):
+        if runnable and (not self._ready or runnable > 3 or self.chance(0.7)):
             self._resume(self._random.randrange(runnable))
             return True
-        if due:
-            self._start(self.choose(due))
+        if self._ready:
+            self._start(self._ready.pop(self._random.randrange(len(self._ready))))
             return True
-        if self._jobs:
-            self.now = min(job.due for job in self._jobs)
-            return True
-        return False
+        if not self._waiting:
+            return False
+        self.now = self._waiting[0][0]
+        while self._waiting and self._waiting[0][0] <= self.now:
+            self._ready.append(heapq.heappop(self._waiting)[2])
+        return True
 
     def busy(self, *, besides: frozenset[str]) -> bool:
         """Whether anything runs, or is to run, that is not named here."""
-        jobs = [*self._jobs, *(job for _, job in self._running)]
+        jobs = [
+            *self._ready,
+            *(job for _, _, job in self._waiting),
+            *(job for _, job in self._running),
+        ]
         return any(job.name not in besides for job in jobs)
 
     def _start(self, job: Job) -> None:
         if self.chance(self.faults.duplicate) and not job.once:
             self.after(self.between(0, 5), job.name + " (again)", job.run, once=True)
-        self._jobs.remove(job)
         job.tries += 1
         self.note(f"> {job.name}")
         self._running.append((greenlet(job.run, parent=self._hub), job))
@@ -183,7 +211,7 @@ class Scheduler:
         self._running.pop(index)
         if isinstance(ended, BaseException) and not job.once:
             job.due = self.now + timedelta(seconds=min(60, 2**job.tries))
-            self._jobs.append(job)
+            self._plan(job)
 
     def cancel_all(self) -> None:
         """Let go of what still runs."""

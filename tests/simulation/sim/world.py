@@ -184,7 +184,7 @@ class World:
         self.artifacts.objects[BUCKET] = {}
         self.records = SimRecords(self.scheduler, self.invariants.written)
         self.bus = SimBus(self.scheduler, self._deliver)
-        self.platform = SimPlatform(self.scheduler, self.invariants.called)
+        self.platform = SimPlatform(self.scheduler, self.invariants)
         clock = SimClock(self.scheduler)
         self.admission = Admission(
             self.artifacts,
@@ -292,10 +292,7 @@ class World:
         for _ in range(MAX_STEPS):
             if self.scheduler.now > end:
                 self.scheduler.faults = NO_FAULTS
-            more = self.scheduler.step()
-            for place in self.platform.places.values():
-                self.invariants.placed(place.deployed)
-            if not more:
+            if not self.scheduler.step():
                 break
         else:
             self.scheduler.cancel_all()
@@ -303,17 +300,21 @@ class World:
         self._check_the_end()
 
     def _over(self) -> bool:
-        calm = self.scheduler.faults is NO_FAULTS and not self.platform.pending
-        quiet = calm and not self.scheduler.busy(besides=PULSES)
-        swept = self.orphan not in self.platform.places
-        return (
-            quiet
-            and swept
+        return self._quiet() and self.orphan not in self.platform.places
+
+    def _quiet(self) -> bool:
+        """Whether nothing is left to go wrong: the storm need not last on."""
+        quiet = (
+            not self.platform.pending
+            and not self.scheduler.busy(besides=PULSES)
             and all(
                 held.due is None and all(r.phase in RESTING for r in held.revisions)
                 for held in self.deployments()
             )
         )
+        if quiet:
+            self.scheduler.faults = NO_FAULTS
+        return quiet
 
     def deployments(self) -> Iterator[Deployment]:
         """Every record."""
