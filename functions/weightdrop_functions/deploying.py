@@ -1,61 +1,67 @@
 """The body of `POST /deployments:deploy`: that of Vertex AI's own `:deploy`.
 
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations/deploy
-in either spelling of its names, `custom_model` or `customModel`.
+in either spelling of its names, `custom_model` or `customModel`. What it chooses
+is laid over the folder's weightdrop.json, and validated as that is.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from weightdrop.core.artifacts.options_file import (
+    WrongValueError,
+    conflicts,
+    read_value,
+)
+from weightdrop.core.artifacts.overrides import Overrides, overrides_of
 from weightdrop.errors import PermanentError
 
 _GCS = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220})(?:/(.*))?", re.DOTALL)
+_DESTINATION = re.compile(r"projects/[^/]+/locations/([^/]+)")
 
-_TEXT, _COUNT, _TRUTH = "text", "count", "truth"
+_Path = tuple[str, ...]
+_RESOURCES: _Path = ("deploy_config", "dedicated_resources")
+_MACHINE: _Path = (*_RESOURCES, "machine_spec")
+_PRIVATE: _Path = ("endpoint_config", "private_service_connect_config")
+_ENABLED: _Path = (*_PRIVATE, "enable_private_service_connect")
+_ALLOWED: _Path = (*_PRIVATE, "project_allowlist")
 
-_OPTIONS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("model_config", "model_user_id"): ("model_id", _TEXT),
-    ("model_config", "model_display_name"): ("model_display_name", _TEXT),
-    ("endpoint_config", "endpoint_display_name"): ("endpoint_display_name", _TEXT),
-    ("deploy_config", "dedicated_resources", "machine_spec", "machine_type"): (
-        "machine_type",
-        _TEXT,
-    ),
-    ("deploy_config", "dedicated_resources", "machine_spec", "accelerator_type"): (
-        "accelerator_type",
-        _TEXT,
-    ),
-    ("deploy_config", "dedicated_resources", "machine_spec", "accelerator_count"): (
-        "accelerator_count",
-        _COUNT,
-    ),
-    ("deploy_config", "dedicated_resources", "min_replica_count"): (
-        "min_replica_count",
-        _COUNT,
-    ),
-    ("deploy_config", "dedicated_resources", "max_replica_count"): (
-        "max_replica_count",
-        _COUNT,
-    ),
-    ("deploy_config", "dedicated_resources", "spot"): ("spot", _TRUTH),
+_OPTIONS: dict[_Path, str] = {
+    ("destination",): "region",
+    ("model_config", "model_user_id"): "model_id",
+    ("model_config", "model_display_name"): "model_display_name",
+    ("endpoint_config", "endpoint_display_name"): "endpoint_display_name",
+    (*_MACHINE, "machine_type"): "machine_type",
+    (*_MACHINE, "accelerator_type"): "accelerator_type",
+    (*_MACHINE, "accelerator_count"): "accelerator_count",
+    (*_RESOURCES, "min_replica_count"): "min_replica_count",
+    (*_RESOURCES, "max_replica_count"): "max_replica_count",
+    (*_RESOURCES, "spot"): "spot",
+    ("deploy_config", "system_labels"): "labels",
 }
 """Where each choice is in the body, and what it is called in weightdrop.json."""
 
-_ALWAYS: dict[tuple[str, ...], object] = {
-    ("endpoint_config", "dedicated_endpoint_enabled"): True,
-    ("endpoint_config", "dedicated_endpoint_disabled"): False,
+_COUNTS = {"accelerator_count", "min_replica_count", "max_replica_count"}
+"""Numbers, which Google's JSON may write as text."""
+
+_ALWAYS: dict[_Path, tuple[object, ...]] = {
+    ("endpoint_config", "dedicated_endpoint_enabled"): (True,),
+    ("endpoint_config", "dedicated_endpoint_disabled"): (False,),
+    ("deploy_config", "fast_tryout_enabled"): (False,),
+    # There is no licence to be accepted for weights of one's own.
+    ("model_config", "accept_eula"): (True, False),
 }
-"""What holds for every deployment anyway: no other value can be had."""
+"""What holds for every deployment anyway, and the values that say so."""
 
-_GROUPS = {path[:depth] for path in (*_OPTIONS, *_ALWAYS) for depth in range(1, 4)}
-
-_SOURCE = ("custom_model", "gcs_uri")
-_IGNORED = {("destination",)}
-"""Project and region are settings; Vertex AI's clients always send them."""
+_SOURCE: _Path = ("custom_model", "gcs_uri")
+_LEAVES = {*_OPTIONS, *_ALWAYS, _ENABLED, _ALLOWED}
+_GROUPS = {
+    path[:depth] for path in (*_LEAVES, _SOURCE) for depth in range(1, len(path))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +71,24 @@ class Wish:
     Attributes:
         bucket: Where the folder is.
         prefix: The folder, without slashes at its ends.
-        options: Choices, by their names in weightdrop.json.
+        overrides: What is laid over its own options.
     """
 
     bucket: str
     prefix: str
-    options: Mapping[str, str | int | bool]
+    overrides: Overrides
 
 
-def wish(text: bytes, *, buckets: tuple[str, ...]) -> Wish:
+def wish(
+    text: bytes, *, buckets: tuple[str, ...], private_projects: tuple[str, ...] = ()
+) -> Wish:
     """Read the body.
 
     Args:
         text: The body.
         buckets: From which folders may be deployed.
+        private_projects: Who may connect to endpoints here; empty where they are
+            public.
 
     Raises:
         PermanentError: Naming the first that is wrong or cannot be had.
@@ -87,36 +97,32 @@ def wish(text: bytes, *, buckets: tuple[str, ...]) -> Wish:
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise PermanentError(f"The body is no JSON: {error}") from error
-    found: dict[tuple[str, ...], object] = {}
+    found: dict[_Path, object] = {}
     _flatten(body, (), found)
-    uri = found.pop(_SOURCE, None)
-    bucket, prefix = _place(uri, buckets)
-    options: dict[str, str | int | bool] = {}
+    bucket, prefix = _place(found.pop(_SOURCE, None), buckets)
+    given: dict[str, Any] = {}
     for path, value in found.items():
         if path in _OPTIONS:
-            name, kind = _OPTIONS[path]
-            options[name] = _value(value, kind, path)
-        elif path not in _ALWAYS:
-            raise PermanentError(f"{_dotted(path)} cannot be chosen here.")
-        elif value is not _ALWAYS[path]:
-            raise PermanentError(f"{_dotted(path)} can only be {_ALWAYS[path]}.")
-    return Wish(bucket, prefix, options)
+            given[_OPTIONS[path]] = _value(path, value)
+        else:
+            _as_it_is(path, value, private_projects)
+    if "min_replica_count" in given:
+        # Vertex AI's own way of saying it.
+        given["scale_to_zero"] = given["min_replica_count"] == 0
+    if wrong := conflicts(given):
+        raise PermanentError(f"{' '.join(wrong)}.")
+    return Wish(bucket, prefix, overrides_of(given))
 
 
-def _flatten(
-    value: object, path: tuple[str, ...], found: dict[tuple[str, ...], object]
-) -> None:
+def _flatten(value: object, path: _Path, found: dict[_Path, object]) -> None:
     """Put what is at each place that is known into `found`."""
-    group = not path or path in _GROUPS or path == _SOURCE[:1]
-    if not group or path in _OPTIONS or path in _ALWAYS:
+    if path and path not in _GROUPS:
         found[path] = value
         return
     if not isinstance(value, dict):
         raise PermanentError(f"{_dotted(path) or 'The body'} must be an object.")
     for name, inner in value.items():
         place = (*path, _snake(name))
-        if place in _IGNORED:
-            continue
         if place in found:
             raise PermanentError(f"{_dotted(place)} is there twice.")
         _flatten(inner, place, found)
@@ -126,8 +132,48 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda it: "_" + it[1].lower(), name)
 
 
-def _dotted(path: tuple[str, ...]) -> str:
+def _dotted(path: _Path) -> str:
     return ".".join(part[:100] for part in path)
+
+
+def _value(path: _Path, value: object) -> object:
+    """The value of a choice, as weightdrop.json would hold it."""
+    name = _OPTIONS[path]
+    if name in _COUNTS and isinstance(value, str) and value.isdecimal():
+        value = int(value[:9])
+    if name == "region":
+        match = _DESTINATION.fullmatch(value) if isinstance(value, str) else None
+        value = match[1] if match else None
+    try:
+        return read_value(name, value)
+    except WrongValueError as error:
+        what = "projects/PROJECT/locations/REGION" if name == "region" else str(error)
+        raise PermanentError(f"{_dotted(path)} must be {what}.") from None
+
+
+def _as_it_is(path: _Path, value: object, private: tuple[str, ...]) -> None:
+    """Refuse what asks for something else than what there is.
+
+    Raises:
+        PermanentError: If it does.
+    """
+    if path == _ENABLED:
+        good = value is bool(private)
+    elif path == _ALLOWED:
+        good = isinstance(value, list) and all(one in private for one in value)
+    elif path in _ALWAYS:
+        good = any(value is one for one in _ALWAYS[path])
+    else:
+        raise PermanentError(f"{_dotted(path)} cannot be chosen here.")
+    if good:
+        return
+    if path in _ALWAYS:
+        raise PermanentError(f"{_dotted(path)} can only be {_ALWAYS[path][0]}.")
+    who = f"private, for {', '.join(private)}" if private else "public"
+    raise PermanentError(
+        f"{_dotted(path)}: endpoints here are {who}; who may connect to them is a "
+        "setting of this installation (WEIGHTDROP_PRIVATE_PROJECTS)."
+    )
 
 
 def _place(uri: object, buckets: tuple[str, ...]) -> tuple[str, str]:
@@ -147,17 +193,3 @@ def _place(uri: object, buckets: tuple[str, ...]) -> tuple[str, str]:
 
 def _plain(parts: list[str]) -> bool:
     return not any(part in {"", ".", ".."} for part in parts)
-
-
-def _value(value: object, kind: str, path: tuple[str, ...]) -> str | int | bool:
-    if kind == _TEXT and isinstance(value, str) and value:
-        return value
-    if kind == _TRUTH and isinstance(value, bool):
-        return value
-    if kind == _COUNT and isinstance(value, int) and not isinstance(value, bool):
-        if value >= 0:
-            return value
-    elif kind == _COUNT and isinstance(value, str) and value.isdecimal():
-        # Google's JSON writes 64-bit numbers as text.
-        return int(value[:9])
-    raise PermanentError(f"{_dotted(path)} is not what it should be.")

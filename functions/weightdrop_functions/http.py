@@ -231,17 +231,14 @@ def _deploy(app: App, request: Request, identity: str) -> object:
             f"The body is larger than {MAX_BODY_BYTES} bytes.",
             code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         )
-    wanted = wish(text, buckets=app.settings.buckets)
-    if wanted.options:
-        named = ", ".join(
-            f"{json.dumps(name)}: {json.dumps(value)}"
-            for name, value in wanted.options.items()
-        )
-        raise PermanentError(
-            f"Put {{{named}}} into weightdrop.json beside config.json: choices live "
-            "with the weights, so that the same folder always deploys the same way."
-        )
-    found = app.admission.folder(wanted.bucket, wanted.prefix)
+    wanted = wish(
+        text,
+        buckets=app.settings.buckets,
+        private_projects=app.settings.private_projects,
+    )
+    found = app.admission.folder(
+        wanted.bucket, wanted.prefix, overrides=wanted.overrides
+    )
     if found is None:
         place = f"gs://{wanted.bucket}/{wanted.prefix}"
         raise NotFoundError(f"There is no config.json in {place}")

@@ -47,6 +47,7 @@ PLAN = Plan(
 
 FULL = make_deployment(
     due=NOON + timedelta(microseconds=7),
+    overrides=(("labels", (("a", "b"),)), ("max_replica_count", 2), ("spot", True)),
     endpoint_dns="1.us-central1-2.prediction.vertexai.goog",
     outbox=(make_message(),),
     revisions=(

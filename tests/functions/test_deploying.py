@@ -16,14 +16,20 @@ from weightdrop_functions.deploying import _OPTIONS, wish
 
 BUCKETS = ("models",)
 SNAKE: dict[str, Any] = {
-    "destination": "projects/p/locations/l",
+    "destination": "projects/p/locations/europe-west4",
     "custom_model": {"gcs_uri": "gs://models/a/llama/"},
-    "model_config": {"model_user_id": "llama", "model_display_name": "L"},
+    "model_config": {
+        "model_user_id": "llama",
+        "model_display_name": "L",
+        "accept_eula": True,
+    },
     "endpoint_config": {
         "endpoint_display_name": "E",
         "dedicated_endpoint_enabled": True,
     },
     "deploy_config": {
+        "fast_tryout_enabled": False,
+        "system_labels": {"team": "a"},
         "dedicated_resources": {
             "machine_spec": {
                 "machine_type": "g2-standard-12",
@@ -33,10 +39,13 @@ SNAKE: dict[str, Any] = {
             "min_replica_count": 1,
             "max_replica_count": 2,
             "spot": True,
-        }
+        },
     },
 }
 WANTED = {
+    "region": "europe-west4",
+    "labels": (("team", "a"),),
+    "scale_to_zero": False,
     "model_id": "llama",
     "model_display_name": "L",
     "endpoint_display_name": "E",
@@ -86,14 +95,14 @@ def test_every_choice_is_understood(body: object) -> None:
     wanted = read(body)
 
     assert (wanted.bucket, wanted.prefix) == ("models", "a/llama")
-    assert wanted.options == WANTED
+    assert dict(wanted.overrides) == WANTED
 
 
 def test_choices_are_those_of_the_folder() -> None:
     """Each has a name that weightdrop.json knows."""
     known = set(FolderOptions.__dataclass_fields__)
 
-    assert {name for name, _ in _OPTIONS.values()} <= known
+    assert set(_OPTIONS.values()) <= known
 
 
 def test_numbers_may_be_text() -> None:
@@ -104,29 +113,97 @@ def test_numbers_may_be_text() -> None:
         "deployConfig": {"dedicatedResources": resources},
     }
 
-    assert read(body).options == {"min_replica_count": 3}
+    assert dict(read(body).overrides)["min_replica_count"] == 3
+
+
+def test_no_replicas_are_kept_where_the_least_is_none() -> None:
+    """Vertex AI's own way of asking for scale to zero."""
+    body = {
+        "custom_model": {"gcs_uri": "gs://models/a"},
+        "deploy_config": {"dedicated_resources": {"min_replica_count": 0}},
+    }
+
+    assert dict(read(body).overrides) == {"min_replica_count": 0, "scale_to_zero": True}
+
+
+@pytest.mark.parametrize(
+    ("config", "projects", "good"),
+    [
+        ({"enable_private_service_connect": True}, ("p",), True),
+        ({"enable_private_service_connect": True}, (), False),
+        ({"enable_private_service_connect": False}, ("p",), False),
+        ({"enable_private_service_connect": False}, (), True),
+        ({"project_allowlist": ["p"]}, ("p", "q"), True),
+        ({"project_allowlist": ["p", "r"]}, ("p", "q"), False),
+        ({"project_allowlist": "p"}, ("p",), False),
+    ],
+)
+def test_who_may_connect_is_not_chosen_in_a_body(
+    config: object, projects: tuple[str, ...], good: bool
+) -> None:
+    """What says the same as the settings is taken, anything else is refused."""
+    body = {
+        "custom_model": {"gcs_uri": "gs://models/a"},
+        "endpoint_config": {"private_service_connect_config": config},
+    }
+    text = json.dumps(body).encode()
+
+    if good:
+        assert wish(text, buckets=BUCKETS, private_projects=projects).overrides == ()
+        return
+    with pytest.raises(PermanentError, match="endpoints here are"):
+        wish(text, buckets=BUCKETS, private_projects=projects)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"publisher_model_name": "x"}, "publisher_model_name cannot be chosen"),
-        ({"model_config": {"accept_eula": True}}, "model_config.accept_eula cannot"),
+        (
+            {"model_config": {"container_spec": {}}},
+            "model_config.container_spec cannot",
+        ),
+        ({"destination": "us-central1"}, "destination must be projects/"),
+        ({"destination": "projects/p/locations/Atlantis"}, "destination must be"),
+        (
+            {"deploy_config": {"system_labels": {"weightdrop": "x"}}},
+            "system_labels must be",
+        ),
+        ({"deploy_config": {"fast_tryout_enabled": True}}, "can only be False"),
+        (
+            {
+                "deploy_config": {
+                    "dedicated_resources": {"machine_spec": {"machine_type": "g2-x"}}
+                }
+            },
+            "give all three or none",
+        ),
+        (
+            {
+                "deploy_config": {
+                    "dedicated_resources": {
+                        "min_replica_count": 3,
+                        "max_replica_count": 2,
+                    }
+                }
+            },
+            "more than max_replica_count",
+        ),
         ({"model_config": []}, "model_config must be an object"),
-        ({"model_config": {"model_user_id": 7}}, "model_user_id is not what"),
-        ({"modelConfig": {}, "model_config": {"model_user_id": ""}}, "is not what"),
+        ({"model_config": {"model_user_id": 7}}, "model_user_id must be"),
+        ({"modelConfig": {}, "model_config": {"model_user_id": ""}}, "must be"),
         (
             {"endpoint_config": {"dedicated_endpoint_enabled": False}},
             "can only be True",
         ),
-        ({"deploy_config": {"dedicated_resources": {"spot": 1}}}, "spot is not"),
+        ({"deploy_config": {"dedicated_resources": {"spot": 1}}}, "spot must be"),
         (
             {"deploy_config": {"dedicated_resources": {"min_replica_count": True}}},
-            "min_replica_count is not",
+            "min_replica_count must be",
         ),
         (
             {"deploy_config": {"dedicated_resources": {"min_replica_count": -1}}},
-            "min_replica_count is not",
+            "min_replica_count must be",
         ),
         ({"custom_model": {"gcs_uri": "gs://foreign/x"}}, "foreign is not watched"),
         ({"custom_model": {"gcs_uri": "gs://models/../x"}}, "no folder"),

@@ -322,6 +322,25 @@ def test_deploy_looks_at_weights_that_are_there(app: App) -> None:
     assert (code, view["source"]) == (200, "gs://models/llama")
 
 
+def test_deploy_lays_its_choices_over_the_folder(app: App) -> None:
+    """They are part of what is seen; asked again, nothing is written anew."""
+    app.artifacts.names = ("llama/config.json",)  # type: ignore[attr-defined]
+    body = {
+        "customModel": {"gcsUri": "gs://models/llama"},
+        "destination": "projects/any/locations/europe-west4",
+        "deployConfig": {"dedicatedResources": {"minReplicaCount": "2"}},
+    }
+
+    code, view = status(app, "POST", "/deployments:deploy", json=body)
+    _, again = status(app, "POST", "/deployments:deploy", json=body)
+
+    assert (code, view["overrides"]) == (
+        200,
+        {"min_replica_count": 2, "region": "europe-west4", "scale_to_zero": False},
+    )
+    assert again == view
+
+
 def test_an_endpoint_is_where_the_stand_in_is_now(app: App) -> None:
     """A stack that came back on another port shows the URL that answers."""
     name = "projects/1/locations/us-central1/endpoints/wd-tiny-12345678"

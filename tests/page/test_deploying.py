@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -12,10 +11,7 @@ from drops.models import TINY_LLAMA, model_files
 from drops.stores import MemoryArtifacts
 from page.html_facts import facts
 from weightdrop.bootstrap import App
-from weightdrop.core.artifacts.options import FolderOptions
-from weightdrop.core.artifacts.options_file import read_options
 from weightdrop.core.deployment.phases import Phase
-from weightdrop_functions.page.prospect import options_text
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 SOURCE = "gs://models/team/llama"
@@ -67,53 +63,47 @@ def test_a_confirmed_folder_is_deployed(
     assert (one.prefix, one.phase) == ("team/llama", Phase.ACCEPTED)
 
 
-def test_choices_are_planned_and_written_down(
+CHOICES = {
+    "source": SOURCE,
+    "machine_type": "g2-standard-24",
+    "model_id": "mine",
+    "endpoint_display_name": "My endpoint",
+    "max_replica_count": "2",
+}
+
+
+def test_choices_are_planned_and_confirmed(
     app: App, site: FlaskClient, bucket: dict[str, Any]
 ) -> None:
-    """Beside what the folder's own file says; the page only shows the file."""
+    """They go over what the folder's own file says, which stays as it is."""
     bucket["team/llama/weightdrop.json"] = b'{"max_model_len": 128, "spot": true}'
 
-    code, seen = look(
-        site,
-        source=SOURCE,
-        machine_type="g2-standard-24",
-        model_id="mine",
-        endpoint_display_name="My endpoint",
-    )
+    code, seen = look(site, **CHOICES)
+    before = app.records.writes  # type: ignore[attr-defined]
+    answer = site.post("/deploy", data=CHOICES, headers=OWN)
 
-    text = seen[seen.index("{") : seen.index("}") + 1]
-    assert code == 200
+    (one,) = app.records.page(phase=None, size=5, token="").deployments
+    assert (code, before, answer.status_code) == (200, 0, 303)
     assert "g2-standard-24" in seen
-    assert f"buckets/{SOURCE.removeprefix('gs://')}/" in seen
-    assert json.loads(text) == {
-        "accelerator_count": 2,
-        "accelerator_type": "NVIDIA_L4",
-        "endpoint_display_name": "My endpoint",
-        "machine_type": "g2-standard-24",
-        "max_model_len": 128,
-        "model_id": "mine",
-        "spot": True,
-    }
-    assert app.records.writes == 0  # type: ignore[attr-defined]
-
-
-def test_the_written_file_reads_as_it_was_meant() -> None:
-    """Every option comes back as it was."""
-    options = FolderOptions(
-        model_id="m",
-        region="europe-west4",
-        min_replica_count=0,
-        max_replica_count=3,
-        scale_to_zero=True,
-        vllm_args=("--enable-prefix-caching",),
-        ttl=60,
-        max_hourly_usd=2.5,
-        labels=(("team", "a"),),
+    assert one.latest is not None
+    assert one.latest.plan is not None
+    assert one.latest.plan.machine_type == "g2-standard-24"
+    options = one.latest.options
+    assert (options.model_id, options.spot, options.max_replica_count) == (
+        "mine",
+        True,
+        2,
     )
 
-    read, findings = read_options(options_text(options).encode())
 
-    assert (read, findings) == (options, [])
+def test_every_choice_is_in_the_form_that_confirms(
+    site: FlaskClient, bucket: object
+) -> None:
+    """What was looked at is what is ordered."""
+    answer = site.get("/deploy", query_string=CHOICES)
+
+    for name, text in CHOICES.items():
+        assert f'name="{name}" value="{text}"' in answer.text
 
 
 def test_a_broken_folder_cannot_be_confirmed(
@@ -179,7 +169,6 @@ def test_what_cannot_be_is_said_at_the_form(
 ) -> None:
     """With the form filled as it was, and nothing deployed."""
     if method == "POST":
-        fields = {"source": fields["source"]} if fields["source"] != SOURCE else {}
         answer = site.post("/deploy", data=fields, headers=OWN)
     else:
         answer = site.get("/deploy", query_string={"model_id": "m", **fields})

@@ -1,24 +1,19 @@
 """Deploy weights that are in a bucket already: look, then confirm.
 
-Choices live beside the weights in weightdrop.json, so that the same folder
-always deploys in the same way; the functions may read the bucket and not write
-to it. So the page writes the file for the user to copy there.
+What is chosen here is asked for as programs ask, in the body of Vertex AI's own
+`:deploy`: it is laid over the folder's weightdrop.json.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from weightdrop.core.artifacts.objects import OPTIONS_NAME
-from weightdrop.core.artifacts.options_file import read_options
 from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.errors import NotFoundError, PermanentError
-from weightdrop.settings import home_folder
 from weightdrop_functions.deploying import Wish, wish
 from weightdrop_functions.page import prospect, words
 from weightdrop_functions.page.render import Site, html, moved
@@ -27,7 +22,11 @@ if TYPE_CHECKING:
     from flask import Response
     from werkzeug.datastructures import MultiDict
 
-_FIELDS = ("source", "model_id", "region", "machine_type", "endpoint_display_name")
+_REPLICAS = ("min_replica_count", "max_replica_count")
+_FIELDS = (
+    *("source", "model_id", "region", "machine_type", "endpoint_display_name"),
+    *_REPLICAS,
+)
 MAX_FIELD = 1024
 """Characters of one field; names of objects are no longer."""
 MAX_FORM_BYTES = 64 * 1024
@@ -68,8 +67,8 @@ def answer(site: Site) -> Response:
     if not given and not ordered:
         return _form(site, given)
     try:
-        body = {"custom_model": {"gcs_uri": given.get("source", "")}}
-        wanted = wish(json.dumps(body).encode(), buckets=site.app.settings.buckets)
+        settings = site.app.settings
+        wanted = wish(json.dumps(_body(given)).encode(), buckets=settings.buckets)
         return _deploy(site, wanted) if ordered else _look(site, given, wanted)
     except PermanentError as error:
         return _form(site, given, fault=str(error))
@@ -97,53 +96,52 @@ def _form(site: Site, given: dict[str, str], *, fault: str = "") -> Response:
 
 def _look(site: Site, given: dict[str, str], wanted: Wish) -> Response:
     """What would be deployed, where and for how much, before anything is."""
-    choices = _choices(given)
-    found = prospect.look(site.app, wanted.bucket, wanted.prefix, choices=choices)
+    found = prospect.look(site.app, wanted)
     folder = "/".join(part for part in (wanted.bucket, wanted.prefix) if part)
-    place = shlex.quote(f"gs://{folder}/{OPTIONS_NAME}")
-    command = f"gcloud storage cp {OPTIONS_NAME} {place}"
-    if site.local:
-        there = home_folder(site.app.settings) / "buckets" / folder
-        command = f"cp {OPTIONS_NAME} {shlex.quote(str(there))}/"
     return html(
         site,
         "prospect",
         it=found,
         source=f"gs://{folder}",
-        given=given,
-        command=command,
+        given=given | {"source": f"gs://{folder}"},
     )
 
 
 def _deploy(site: Site, wanted: Wish) -> Response:
-    found = site.app.admission.folder(wanted.bucket, wanted.prefix)
+    found = site.app.admission.folder(
+        wanted.bucket, wanted.prefix, overrides=wanted.overrides
+    )
     if found is None:
         place = f"gs://{wanted.bucket}/{wanted.prefix}"
         raise NotFoundError(f"There is no config.json in {place}.")
     return moved(f"{site.root}deployments/{found.id}")
 
 
-def _choices(given: dict[str, str]) -> dict[str, str | int]:
-    """The choices, by their names in weightdrop.json.
+def _body(given: dict[str, str]) -> dict[str, object]:
+    """What a program would ask for with these choices.
 
     Raises:
-        PermanentError: Naming what cannot be chosen.
+        PermanentError: If there is no such machine.
     """
-    choices: dict[str, str | int] = {
-        name: given[name]
-        for name in ("model_id", "region", "endpoint_display_name")
-        if name in given
+    body: dict[str, object] = {"custom_model": {"gcs_uri": given.get("source", "")}}
+    if "model_id" in given:
+        body["model_config"] = {"model_user_id": given["model_id"]}
+    if name := given.get("endpoint_display_name"):
+        body["endpoint_config"] = {"endpoint_display_name": name}
+    if "region" in given:
+        body["destination"] = f"projects/-/locations/{given['region']}"
+    resources: dict[str, object] = {
+        name: given[name] for name in _REPLICAS if name in given
     }
     if name := given.get("machine_type"):
         machine = packaged_tables().machines.get(name)
         if machine is None:
             raise PermanentError(f"There is no machine {name!r}.")
-        choices |= {
+        resources["machine_spec"] = {
             "machine_type": machine.machine_type,
             "accelerator_type": machine.accelerator_type,
             "accelerator_count": machine.accelerator_count,
         }
-    _, findings = read_options(json.dumps(choices).encode())
-    if findings:
-        raise PermanentError(" ".join(finding.detail for finding in findings))
-    return choices
+    if resources:
+        body["deploy_config"] = {"dedicated_resources": resources}
+    return body

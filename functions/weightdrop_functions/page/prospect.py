@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weightdrop.core.artifacts.findings import Finding, Verdict, verdict_of
 from weightdrop.core.artifacts.objects import CONFIG_NAME
-from weightdrop.core.artifacts.options import FolderOptions
+from weightdrop.core.artifacts.overrides import laid_over
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.deployment import admission
 from weightdrop.core.deployment.record import ModelSummary
@@ -21,6 +19,7 @@ from weightdrop_functions.page import sight
 
 if TYPE_CHECKING:
     from weightdrop.bootstrap import App
+    from weightdrop_functions.deploying import Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,6 @@ class Prospect:
         replicas: How many are kept.
         bars: The memory of one GPU, part by part.
         capacity_gib: What the bars are parts of.
-        options: weightdrop.json with the choices in it; empty without choices.
     """
 
     verdict: Verdict
@@ -45,7 +43,6 @@ class Prospect:
     replicas: int
     bars: tuple[sight.Bar, ...]
     capacity_gib: float
-    options: str
 
     @property
     def hourly_usd(self) -> float | None:
@@ -55,21 +52,22 @@ class Prospect:
         return self.plan.hourly_usd * self.replicas
 
 
-def look(
-    app: App, bucket: str, prefix: str, *, choices: Mapping[str, str | int]
-) -> Prospect:
-    """Validate and plan a folder as if the choices were in its weightdrop.json.
+def look(app: App, wanted: Wish) -> Prospect:
+    """Validate and plan what is wished for, as an order of it would.
 
     Raises:
         NotFoundError: If there is no drop.
         TransientError: If the bucket cannot answer now.
     """
-    artifacts = list_drop(app.artifacts, bucket, prefix)
+    artifacts = list_drop(app.artifacts, wanted.bucket, wanted.prefix)
     if artifacts.get(CONFIG_NAME) is None:
-        raise NotFoundError(f"There is no config.json in gs://{bucket}/{prefix}.")
+        place = f"gs://{wanted.bucket}/{wanted.prefix}"
+        raise NotFoundError(f"There is no config.json in {place}.")
     policy = Policy(strict=app.settings.strict)
-    report = app.admission.inspect(app.artifacts, artifacts, policy)
-    options = replace(report.options, **choices)  # type: ignore[arg-type]  # validated
+    report = laid_over(
+        app.admission.inspect(app.artifacts, artifacts, policy), wanted.overrides
+    )
+    options = report.options
     plan, findings = None, report.findings
     if report.model is not None and report.verdict is not Verdict.REJECTED:
         request = request_for(options, region=app.settings.region)
@@ -85,18 +83,4 @@ def look(
         replicas=max(options.min_replica_count, 1),
         bars=bars,
         capacity_gib=capacity,
-        options=options_text(options) if choices else "",
     )
-
-
-def options_text(options: FolderOptions) -> str:
-    """weightdrop.json that says what `options` say, and no more."""
-    default = FolderOptions()
-    chosen: dict[str, object] = {
-        field.name: value
-        for field in fields(options)
-        if (value := getattr(options, field.name)) != getattr(default, field.name)
-    }
-    if options.labels:
-        chosen["labels"] = dict(options.labels)
-    return json.dumps(chosen, indent=2)

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from weightdrop import telemetry
 from weightdrop.core.artifacts.findings import Severity, Verdict
 from weightdrop.core.artifacts.model import ModelFacts
 from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
+from weightdrop.core.artifacts.overrides import Overrides, identity, laid_over
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Report
 from weightdrop.core.deployment import admission, naming
@@ -29,7 +31,7 @@ from weightdrop.core.deployment.triggers import (
 from weightdrop.core.planning.choose import plan
 from weightdrop.core.planning.plan import NoPlan, Plan, PlanRequest
 from weightdrop.core.planning.tables import packaged_tables
-from weightdrop.errors import StaleError, TransientError
+from weightdrop.errors import ConflictError, StaleError, TransientError
 from weightdrop.ports import Artifacts, Bus, Clock, Records
 from weightdrop.services.planning import request_for
 from weightdrop.services.session import Session
@@ -114,20 +116,32 @@ class Admission:
             return None
         return self.folder(bucket, prefix)
 
-    def folder(self, bucket: str, prefix: str) -> Deployment | None:
+    def folder(
+        self, bucket: str, prefix: str, *, overrides: Overrides | None = None
+    ) -> Deployment | None:
         """Look at a folder until what is written is what is there.
+
+        Args:
+            bucket: Where it is.
+            prefix: Which it is.
+            overrides: Options that an order lays over the folder's own, now and
+                for whatever is dropped there later; none ends those of an earlier
+                order. Left out where nobody ordered anything.
 
         Raises:
             TransientError: If it kept moving; the next event or tick goes on.
+            ConflictError: If the order asks for what this deployment cannot do.
         """
         for _ in range(TRIES):
             try:
-                return self._once(bucket, prefix)
+                return self._once(bucket, prefix, overrides)
             except StaleError as error:
                 log.info("gs://%s/%s moved while read: %s", bucket, prefix, error)
         raise TransientError(f"gs://{bucket}/{prefix} is still changing")
 
-    def _once(self, bucket: str, prefix: str) -> Deployment | None:
+    def _once(
+        self, bucket: str, prefix: str, overrides: Overrides | None
+    ) -> Deployment | None:
         session = Session(
             self.records, self.bus, self.clock, self.settings.poll_seconds
         )
@@ -136,9 +150,12 @@ class Admission:
         if artifacts.get(CONFIG_NAME) is None:
             changed = self._without_config(deployment)
         else:
+            wanted = _ordered(deployment or self._blank(bucket, prefix), overrides)
             changed = self._decide(
-                deployment or self._blank(bucket, prefix), artifacts=artifacts
+                wanted, artifacts=artifacts, ordered=overrides is not None
             )
+            if changed is None and wanted is not deployment:
+                changed = wanted
         if changed is not None:
             session.save(changed)
         session.close()
@@ -165,15 +182,15 @@ class Admission:
         )
 
     def _decide(
-        self, deployment: Deployment, *, artifacts: ArtifactSet
+        self, deployment: Deployment, *, artifacts: ArtifactSet, ordered: bool
     ) -> Deployment | None:
         """The record after looking at `artifacts`; None if nothing is new."""
         now = self.clock.now()
         relevant = admission.relevant(artifacts)
-        digest = relevant.digest
+        digest = identity(relevant, deployment.overrides)
         known = deployment.find(digest)
         if known and known.phase is not Phase.WAITING:
-            return admission.known_again(deployment, known, now)
+            return admission.known_again(deployment, known, now, ordered=ordered)
         waiting = admission.waiting_revision(deployment)
         gaps = admission.gaps(waiting, relevant)
         if waiting and gaps:
@@ -221,7 +238,10 @@ class Admission:
     ) -> Deployment:
         now = self.clock.now()
         policy = Policy(strict=self.settings.strict)
-        report = self.inspect(self.artifacts, artifacts, policy)
+        with telemetry.step("Inspect"):
+            report = laid_over(
+                self.inspect(self.artifacts, artifacts, policy), deployment.overrides
+            )
         settles = settles_at(
             relevant,
             first=all(rev.phase is Phase.WAITING for rev in deployment.revisions),
@@ -229,7 +249,10 @@ class Admission:
         )
         settling = settles is not None and settles > now
         revision = replace(
-            self._revision(deployment, waiting, relevant.digest),
+            self._revision(
+                deployment, waiting, identity(relevant, deployment.overrides)
+            ),
+            content=relevant.digest if deployment.overrides else "",
             findings=report.findings,
             missing=report.missing,
             files=relevant.files,
@@ -273,9 +296,10 @@ class Admission:
         if deployment.endpoint_name:
             # An endpoint cannot move; a new revision comes up beside the old one.
             options = replace(options, region=deployment.region)
-        planned = self.choose(
-            report.model, request_for(options, region=self.settings.region)
-        )
+        with telemetry.step("Plan"):
+            planned = self.choose(
+                report.model, request_for(options, region=self.settings.region)
+            )
         findings = (*report.findings, *planned.findings)
         if isinstance(planned, NoPlan):
             return admission.reject(
@@ -284,6 +308,20 @@ class Admission:
         return admission.accept(
             deployment, replace(revision, findings=findings), planned, now
         )
+
+
+def _ordered(deployment: Deployment, overrides: Overrides | None) -> Deployment:
+    """`deployment` with the overrides of an order; itself where nothing changes."""
+    if overrides is None or overrides == deployment.overrides:
+        return deployment
+    region = dict(overrides).get("region", deployment.region)
+    if deployment.endpoint_name and region != deployment.region:
+        raise ConflictError(
+            f"{deployment.id} has its endpoint in {deployment.region}, and an endpoint "
+            f"cannot move to {region}. Copy the folder to another place and deploy "
+            "that there."
+        )
+    return replace(deployment, overrides=overrides)
 
 
 def list_drop(store: Artifacts, bucket: str, prefix: str) -> ArtifactSet:

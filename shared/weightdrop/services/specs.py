@@ -27,7 +27,7 @@ def model(deployment: Deployment, revision: Revision, settings: Settings) -> Mod
             image=settings.serving_image,
             args=(*_plan(revision).vllm_args, "--served-model-name", options.model_id),
             # The container refuses a copy that is not what was validated.
-            env=(("WEIGHTDROP_DIGEST", revision.digest),),
+            env=(("WEIGHTDROP_DIGEST", revision.content or revision.digest),),
         ),
         labels=_labels(deployment, revision),
     )

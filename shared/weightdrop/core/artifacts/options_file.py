@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from weightdrop.core.artifacts import engine_args, model_codes
@@ -31,14 +31,14 @@ _MACHINE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+){1,4}")
 _ACCELERATOR = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 
 
-class _WrongError(ValueError):
+class WrongValueError(ValueError):
     """A value cannot be used; the message says what it should be."""
 
 
 def _text(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise _WrongError(what)
+            raise WrongValueError(what)
         return value
 
     return convert
@@ -50,14 +50,14 @@ def _name(value: Any) -> str:
         or not 1 <= len(value) <= MAX_NAME
         or (not value.isprintable())
     ):
-        raise _WrongError("a text of 1 to 128 printable characters")
+        raise WrongValueError("a text of 1 to 128 printable characters")
     return value
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:
     def convert(value: Any) -> int:
         if type(value) is not int or not low <= value <= high:
-            raise _WrongError(f"a whole number from {low} to {high}")
+            raise WrongValueError(f"a whole number from {low} to {high}")
         return value
 
     return convert
@@ -65,14 +65,14 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _WrongError("true or false")
+        raise WrongValueError("true or false")
     return value
 
 
 def _price(value: Any) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not math.isfinite(value) or not 0 <= value <= 10**6:
-        raise _WrongError("a price in US dollars that is not negative")
+        raise WrongValueError("a price in US dollars that is not negative")
     return float(value)
 
 
@@ -82,7 +82,9 @@ def _words(value: Any) -> tuple[str, ...]:
         or len(value) > MAX_WORDS
         or not all(isinstance(word, str) and len(word) <= MAX_WORD for word in value)
     ):
-        raise _WrongError("a list of at most 64 texts, each one word of the command")
+        raise WrongValueError(
+            "a list of at most 64 texts, each one word of the command"
+        )
     return tuple(value)
 
 
@@ -98,7 +100,7 @@ def _labels(value: Any) -> tuple[tuple[str, str], ...]:
             for key, text in value.items()
         )
     ):
-        raise _WrongError(
+        raise WrongValueError(
             f"at most {MAX_LABELS} labels of lower-case letters, digits, - and _, "
             "none beginning with weightdrop"
         )
@@ -126,7 +128,18 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _conflicts(given: dict[str, Any]) -> list[str]:
+def read_value(key: str, value: Any) -> Any:
+    """The value of one option, as FolderOptions holds it.
+
+    Raises:
+        KeyError: If there is no such option.
+        WrongValueError: If it cannot have this value.
+    """
+    return _READERS[key](value)
+
+
+def conflicts(given: Mapping[str, Any]) -> list[str]:
+    """What contradicts itself among options that were read, as sentences."""
     found = []
     triple = ("machine_type", "accelerator_type", "accelerator_count")
     chosen = [key for key in triple if key in given]
@@ -165,7 +178,7 @@ def read_options(data: bytes) -> tuple[FolderOptions, list[Finding]]:
             continue
         try:
             given[key] = reader(value)
-        except _WrongError as wrong:
+        except WrongValueError as wrong:
             findings.append(
                 model_codes.OPTIONS_INVALID.found(
                     f"{key} is {shown(repr(value), 60)}; it must be {wrong}.",
@@ -174,7 +187,7 @@ def read_options(data: bytes) -> tuple[FolderOptions, list[Finding]]:
             )
     findings += [
         model_codes.OPTIONS_CONFLICT.found(f"{text}.", file=OPTIONS_NAME)
-        for text in _conflicts(given)
+        for text in conflicts(given)
     ]
     findings += [
         model_codes.ENGINE_ARGUMENT.found(text, file=OPTIONS_NAME)

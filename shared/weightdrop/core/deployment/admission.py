@@ -95,19 +95,22 @@ def _small(files: tuple[ArtifactFile, ...]) -> set[tuple[str, int, str]]:
 
 
 def known_again(
-    deployment: Deployment, known: Revision, now: datetime
+    deployment: Deployment, known: Revision, now: datetime, *, ordered: bool = False
 ) -> Deployment | None:
     """The bytes are those of an earlier revision: nothing new is started.
 
     Bytes of a superseded revision that were copied back bring it back; what
-    was waiting in between is given up.
+    was waiting in between is given up. An order also brings one back that
+    failed or was retired before another took its place.
     """
     changed = deployment
     waiting = waiting_revision(deployment)
     if waiting:
         changed = supersede(changed, waiting, now)
-    back = known.phase is Phase.SUPERSEDED and known.plan is not None
-    if back and not known.deployed and known is not deployment.latest:
+    ended = {Phase.SUPERSEDED, Phase.FAILED, Phase.RETIRED}
+    back = known.phase in (ended if ordered else {Phase.SUPERSEDED})
+    free = not known.deployed and not known.operation
+    if back and known.plan and free and known is not deployment.latest:
         changed = reactivate(changed, known, now)
     return changed if changed is not deployment else None
 

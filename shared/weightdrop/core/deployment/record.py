@@ -8,6 +8,7 @@ from datetime import datetime
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.objects import ArtifactFile
 from weightdrop.core.artifacts.options import FolderOptions
+from weightdrop.core.artifacts.overrides import Overrides
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.core.planning.plan import Plan
 
@@ -33,7 +34,8 @@ class Revision:
 
     Attributes:
         number: Counts from 1 within the deployment.
-        digest: Identity of the artifact set.
+        digest: Identity of the artifact set and of what was laid over it.
+        content: Digest of the artifact set alone, where that is another one.
         phase: Where it is.
         phase_since: When it came there.
         created: When this digest was first seen.
@@ -60,6 +62,7 @@ class Revision:
     phase: Phase
     phase_since: datetime
     created: datetime
+    content: str = ""
     deadline: datetime | None = None
     recheck: datetime | None = None
     attempt: int = 1
@@ -115,6 +118,7 @@ class Deployment:
         endpoint_name: Full resource name of the endpoint, once it is made.
         endpoint_dns: Dedicated DNS name of the endpoint, once known.
         endpoint_url: Base URL for queries, once known.
+        overrides: Options that an order laid over the folder's own.
         withdrawn: The user wants it gone (undeploy).
         leased_until: Somebody takes its steps until then, unless they crash;
             None while nobody does.
@@ -133,6 +137,7 @@ class Deployment:
     endpoint_name: str = ""
     endpoint_dns: str = ""
     endpoint_url: str = ""
+    overrides: Overrides = ()
     withdrawn: bool = False
     leased_until: datetime | None = None
     due: datetime | None = None

@@ -86,6 +86,10 @@ def deployment_view(deployment: Deployment) -> dict[str, object]:
         "prefix": deployment.prefix,
         "source": f"gs://{deployment.bucket}/{deployment.prefix}",
         "region": deployment.region,
+        "overrides": {
+            name: dict(value) if isinstance(value, tuple) else value
+            for name, value in deployment.overrides
+        },
         "phase": deployment.phase.value,
         "created": deployment.created.isoformat(),
         "updated": deployment.updated.isoformat(),
