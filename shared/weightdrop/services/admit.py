@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from weightdrop import telemetry
 from weightdrop.core.artifacts.findings import Severity, Verdict
 from weightdrop.core.artifacts.model import ModelFacts
 from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
@@ -238,10 +237,9 @@ class Admission:
     ) -> Deployment:
         now = self.clock.now()
         policy = Policy(strict=self.settings.strict)
-        with telemetry.step("Inspect"):
-            report = laid_over(
-                self.inspect(self.artifacts, artifacts, policy), deployment.overrides
-            )
+        report = laid_over(
+            self.inspect(self.artifacts, artifacts, policy), deployment.overrides
+        )
         settles = settles_at(
             relevant,
             first=all(rev.phase is Phase.WAITING for rev in deployment.revisions),
@@ -296,10 +294,9 @@ class Admission:
         if deployment.endpoint_name:
             # An endpoint cannot move; a new revision comes up beside the old one.
             options = replace(options, region=deployment.region)
-        with telemetry.step("Plan"):
-            planned = self.choose(
-                report.model, request_for(options, region=self.settings.region)
-            )
+        planned = self.choose(
+            report.model, request_for(options, region=self.settings.region)
+        )
         findings = (*report.findings, *planned.findings)
         if isinstance(planned, NoPlan):
             return admission.reject(
