@@ -18,6 +18,7 @@ locals {
     ],
     var.kms_key == null ? [] : ["cloudkms.googleapis.com"],
     var.budget == null ? [] : ["billingbudgets.googleapis.com"],
+    var.telemetry == "google" ? ["telemetry.googleapis.com"] : [],
   )
 }
 

@@ -73,11 +73,23 @@ resource "google_storage_bucket_iam_member" "inspectors" {
   member = module.function[each.value].member
 }
 
-# The serving container reads the weights, and nothing else anywhere.
+# A serving container that reads the bucket itself may, and nothing else anywhere;
+# Vertex AI's copies are opened to it by Vertex AI.
 resource "google_storage_bucket_iam_member" "serving" {
+  count = var.weights == "direct" ? 1 : 0
+
   bucket = google_storage_bucket.models.name
   role   = "roles/storage.objectViewer"
   member = google_service_account.serving.member
+}
+
+# Whoever admits weights that are read directly looks at how the bucket keeps them.
+resource "google_storage_bucket_iam_member" "keepers" {
+  for_each = var.weights == "direct" ? toset(["on_artifact", "on_tick", "status"]) : []
+
+  bucket = google_storage_bucket.models.name
+  role   = "roles/storage.legacyBucketReader"
+  member = module.function[each.value].member
 }
 
 resource "google_storage_bucket_iam_member" "readers" {

@@ -59,6 +59,7 @@ locals {
     WEIGHTDROP_BUCKETS           = google_storage_bucket.models.name
     WEIGHTDROP_DATABASE          = google_firestore_database.records.name
     WEIGHTDROP_SERVING_IMAGE     = local.serving_image
+    WEIGHTDROP_WEIGHTS           = var.weights
     WEIGHTDROP_SERVING_ACCOUNT   = google_service_account.serving.email
     WEIGHTDROP_BASE_URL          = local.status_url
     WEIGHTDROP_KMS_KEY           = var.kms_key == null ? "" : var.kms_key
@@ -73,6 +74,7 @@ locals {
     WEIGHTDROP_RETIRE_ON_DELETE  = tostring(var.settings.retire_on_delete)
     WEIGHTDROP_POLL_SECONDS      = tostring(var.settings.poll_seconds)
     WEIGHTDROP_STRICT            = tostring(var.settings.strict)
+    WEIGHTDROP_TELEMETRY         = var.telemetry
   }
 }
 

@@ -57,3 +57,15 @@ resource "google_logging_metric" "phase_seconds" {
 
   depends_on = [google_project_service.this]
 }
+
+# Who sends traces and metrics itself; see docs/guides/observe.md.
+resource "google_project_iam_member" "telemetry" {
+  for_each = var.telemetry == "google" ? {
+    for pair in setproduct(keys(local.functions), ["tracesWriter", "metricsWriter"]) :
+    join(".", pair) => pair
+  } : {}
+
+  project = var.project
+  role    = "roles/telemetry.${each.value[1]}"
+  member  = module.function[each.value[0]].member
+}

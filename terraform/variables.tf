@@ -374,3 +374,36 @@ variable "subscriptions" {
     error_message = "types are words of the events' types: see docs."
   }
 }
+
+variable "telemetry" {
+  description = <<-EOT
+    Where the functions send OpenTelemetry's traces and metrics: "google" for
+    Cloud Trace and Cloud Monitoring, the https:// base URL of an OTLP/HTTP
+    collector, or "" for nowhere.
+  EOT
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(|google|https?://.+)$", var.telemetry))
+    error_message = "telemetry is \"\", \"google\" or a URL."
+  }
+}
+
+variable "weights" {
+  description = <<-EOT
+    Where replicas read the weights: "copy" is the copy of the folder that Vertex
+    AI makes of each model, "direct" the watched bucket itself, at the generations
+    that were validated. Direct reads need the bucket to keep what is replaced:
+    set bucket.versioning.
+  EOT
+  type        = string
+  default     = "copy"
+  nullable    = false
+
+  validation {
+    condition     = contains(["copy", "direct"], var.weights)
+    error_message = "weights is \"copy\" or \"direct\"."
+  }
+}

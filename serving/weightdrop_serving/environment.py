@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from weightdrop_serving import manifest
+from weightdrop_serving.storage import Source
+
 LISTEN_FD: Final = "WEIGHTDROP_SERVING_LISTEN_FD"
 CONTROL_FD: Final = "WEIGHTDROP_SERVING_CONTROL_FD"
 FORK: Final = "WEIGHTDROP_SERVING_FORK"
@@ -32,6 +35,10 @@ class Environment:
         health_route: `AIP_HEALTH_ROUTE`.
         predict_route: `AIP_PREDICT_ROUTE`.
         storage_uri: `AIP_STORAGE_URI`: `gs://bucket/prefix`, `file://` or a folder.
+        source: `WEIGHTDROP_SOURCE`: the same, of the bucket that was validated, where
+            the platform made no copy of it.
+        files: `WEIGHTDROP_FILES`: the files that were validated there, each with its
+            generation; without them, whatever has the digest.
         accelerator_type: `AIP_ACCELERATOR_TYPE`, empty if there is none.
         storage_endpoint: `WEIGHTDROP_STORAGE_ENDPOINT`: base URL of a Cloud Storage
             stand-in, asked without credentials; empty for Google's.
@@ -57,6 +64,8 @@ class Environment:
     health_route: str = "/vertex/health"
     predict_route: str = "/vertex/predict"
     storage_uri: str = ""
+    source: str = ""
+    files: tuple[Source, ...] = ()
     accelerator_type: str = ""
     storage_endpoint: str = ""
     digest: str = ""
@@ -125,6 +134,8 @@ _VARIABLES: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "health_route": ("AIP_HEALTH_ROUTE", _route),
     "predict_route": ("AIP_PREDICT_ROUTE", _route),
     "storage_uri": ("AIP_STORAGE_URI", str),
+    "source": ("WEIGHTDROP_SOURCE", str),
+    "files": ("WEIGHTDROP_FILES", manifest.decode),
     "accelerator_type": ("AIP_ACCELERATOR_TYPE", str),
     "storage_endpoint": ("WEIGHTDROP_STORAGE_ENDPOINT", str),
     "digest": ("WEIGHTDROP_DIGEST", str),

@@ -35,16 +35,20 @@ class Model(Protocol):
 
 
 def open_model(settings: Environment, folder: Path) -> Model:
-    """The model that AIP_STORAGE_URI names, to be put into `folder`.
+    """The model that AIP_STORAGE_URI or WEIGHTDROP_SOURCE names, put into `folder`.
 
     Raises:
         ServingError: If it names nothing that can be read.
     """
-    uri = settings.storage_uri
+    uri = settings.storage_uri or settings.source
     if uri.startswith("gs://"):
         bucket = Bucket(uri, settings.storage_endpoint)
         return BucketModel(
-            bucket, folder, streams=settings.streams, digest=settings.digest
+            bucket,
+            folder,
+            streams=settings.streams,
+            digest=settings.digest,
+            files=() if settings.storage_uri else settings.files,
         )
     parts = urlsplit(uri)
     origin = Path(unquote(parts.path)) if parts.scheme == "file" else Path(uri)
@@ -97,12 +101,20 @@ class BucketModel:
         streams: Ranges read at a time.
         digest: What was validated; another set of files is refused. Empty accepts
             any.
+        files: What to read, each at its generation; empty for what lies there.
     """
 
     def __init__(
-        self, bucket: Bucket, folder: Path, *, streams: int, digest: str = ""
+        self,
+        bucket: Bucket,
+        folder: Path,
+        *,
+        streams: int,
+        digest: str = "",
+        files: Sequence[Source] = (),
     ) -> None:
         self._bucket = bucket
+        self._files = files
         self._digest = digest
         self._folder = folder
         self._copy = Prefetch(bucket, folder, streams=streams)
@@ -110,7 +122,7 @@ class BucketModel:
 
     def fetch_small(self) -> None:
         """Copy what is wanted before weights."""
-        found = self._copy.listing()
+        found = self._files or self._copy.listing()
         if not found:
             raise ServingError(
                 Exit.WEIGHTS_MISSING, f"there is nothing at {self._bucket.uri}"

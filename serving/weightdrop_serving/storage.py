@@ -219,7 +219,8 @@ class Bucket:
             raise ServingError(
                 Exit.WEIGHTS_MISSING,
                 f"{what} of {self.uri} is not there in the version that was listed "
-                f"(HTTP {status}): it was deleted or replaced. Deploy again.",
+                f"(HTTP {status}): it was deleted or replaced. Restore it, or drop "
+                "the folder again.",
             )
 
     def _connection(self) -> http.client.HTTPConnection:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from weightdrop.core.artifacts.keeping import Keeping
 from weightdrop.core.artifacts.objects import StoredObject
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.platform import (
@@ -40,6 +41,7 @@ __all__ = [
     "EndpointSpec",
     "Fault",
     "Follower",
+    "Keeping",
     "Listing",
     "ModelSpec",
     "Operation",
@@ -95,6 +97,14 @@ class Artifacts(Protocol):
         Shorter where the object ends; empty from its end on. Raises
         StaleError if that generation is no longer there. Safe to call from
         several threads. Generation 0 reads whatever is there.
+        """
+        ...
+
+    def keeping(self, bucket: str) -> Keeping | None:
+        """How a bucket keeps what is in it; None where there are no buckets.
+
+        Raises NotFoundError if it does not exist, another PermanentError if
+        that may not be read.
         """
         ...
 

@@ -21,6 +21,13 @@ class Backend(StrEnum):
     LOCAL = "local"
 
 
+class Weights(StrEnum):
+    """Where replicas read the weights."""
+
+    COPY = "copy"
+    DIRECT = "direct"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set from outside.
@@ -36,6 +43,8 @@ class Settings:
         firestore_endpoint: "host:port" of a Firestore emulator; empty for Google's.
         pubsub_endpoint: "host:port" of a Pub/Sub emulator; empty for Google's.
         serving_image: Container image that serves the models.
+        weights: `copy` has replicas read the copy that Vertex AI makes of a folder,
+            `direct` the bucket itself, at the generations that were validated.
         settle_seconds: Quiet time before a changed folder counts as complete.
         waiting_seconds: How long an incomplete folder may stay incomplete.
         deploy_seconds: How long a deployment may take on the platform.
@@ -55,6 +64,8 @@ class Settings:
             Service Connect; empty for endpoints with a public name.
         private_network: Full name of the network in which each private endpoint
             gets an address; empty for none.
+        telemetry: Where traces and metrics go: `google`, the base URL of an OTLP/HTTP
+            collector, or `file:` and a path; empty for nowhere.
     """
 
     backend: Backend = Backend.CLOUD
@@ -67,6 +78,7 @@ class Settings:
     firestore_endpoint: str = ""
     pubsub_endpoint: str = ""
     serving_image: str = ""
+    weights: Weights = Weights.COPY
     settle_seconds: float = 10.0
     waiting_seconds: float = 86400.0
     deploy_seconds: float = 7200.0
@@ -82,6 +94,7 @@ class Settings:
     kms_key: str = ""
     private_projects: tuple[str, ...] = ()
     private_network: str = ""
+    telemetry: str = ""
 
 
 def _truth(text: str) -> bool:
@@ -102,8 +115,15 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _telemetry(text: str) -> str:
+    if text != "google" and not text.startswith(("http://", "https://", "file:/")):
+        raise ValueError("expected google, http(s)://… or file:/…")
+    return text.rstrip("/")
+
+
 _COERCERS: dict[str, Callable[[str], object]] = {
     "backend": Backend,
+    "weights": Weights,
     "buckets": _words,
     "home": Path,
     "settle_seconds": _seconds,
@@ -116,6 +136,7 @@ _COERCERS: dict[str, Callable[[str], object]] = {
     "poll_seconds": _seconds,
     "strict": _truth,
     "private_projects": _words,
+    "telemetry": _telemetry,
 }
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from local.bucket.harness import Running, running
 from weightdrop.adapters.gcs import GcsArtifacts
+from weightdrop.core.artifacts.keeping import Deletion, Keeping
 from weightdrop.errors import (
     NotFoundError,
     PermanentError,
@@ -193,6 +194,31 @@ def test_a_generation_that_was_overwritten_is_stale(gcs: Subject) -> None:
     assert gcs.port.read(gcs.bucket, "g", generation=0, start=0, length=3) == b"new"
 
 
+def test_how_a_bucket_keeps_its_objects(gcs: Subject, server: Running) -> None:
+    """Versions, soft delete and the rules that delete; others are left out."""
+    plain = gcs.port.keeping(gcs.bucket)
+    client = server.client()
+    bucket = client.get_bucket(gcs.bucket)
+    bucket.versioning_enabled = True
+    bucket.soft_delete_policy.retention_duration_seconds = 8 * 86400
+    bucket.add_lifecycle_delete_rule(age=30, matches_prefix=["team/"])
+    bucket.add_lifecycle_set_storage_class_rule("NEARLINE", age=7)
+    bucket.patch()
+    client.close()
+
+    assert plain == Keeping(versioning=False, soft_delete_seconds=7 * 86400)
+    assert gcs.port.keeping(gcs.bucket) == Keeping(
+        versioning=True,
+        soft_delete_seconds=8 * 86400,
+        deletions=(Deletion(True, True, prefixes=("team/",), words="age 30"),),
+    )
+
+
+def test_nobody_keeps_a_folder(folder: Subject) -> None:
+    """There is nothing to warn of."""
+    assert folder.port.keeping(folder.bucket) is None
+
+
 def test_a_listing_of_many_pages_is_whole(gcs: Subject) -> None:
     """More objects than one page of Cloud Storage holds."""
     names = [f"p/{number:04d}" for number in range(1005)]
@@ -250,6 +276,7 @@ def test_googles_errors_become_ours(status: int, kind: type[Exception]) -> None:
             lambda: port.list("bucket", "p", limit=1),
             lambda: port.stat("bucket", "name"),
             lambda: port.read("bucket", "name", generation=0, start=0, length=1),
+            lambda: port.keeping("bucket"),
         ]
         for call in calls:
             with pytest.raises(kind) as caught:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 
+from weightdrop.core.artifacts.keeping import Keeping
 from weightdrop.core.artifacts.objects import (
     ArtifactSet,
     StoredObject,
@@ -54,11 +55,13 @@ class MemoryArtifacts:
     Attributes:
         files: By object name.
         generations: By object name; 1 where not given.
+        kept: How the bucket keeps them; an error is raised.
         requests: Every read: (name, start, length).
     """
 
     files: Mapping[str, File]
     generations: dict[str, int] = field(default_factory=dict)
+    kept: Keeping | Exception | None = None
     requests: list[tuple[str, int, int]] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
@@ -81,6 +84,12 @@ class MemoryArtifacts:
             crc32c="",
             updated=UPDATED,
         )
+
+    def keeping(self, bucket: str) -> Keeping | None:
+        """See weightdrop.ports.Artifacts."""
+        if isinstance(self.kept, Exception):
+            raise self.kept
+        return self.kept
 
     def read(
         self, bucket: str, name: str, *, generation: int, start: int, length: int

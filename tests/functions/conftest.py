@@ -38,6 +38,9 @@ class Store:
         """See weightdrop.ports.Artifacts."""
         raise NotFoundError(f"{bucket}/{name}")
 
+    def keeping(self, bucket: str) -> None:
+        """See weightdrop.ports.Artifacts: nobody keeps rules here."""
+
     def read(
         self, bucket: str, name: str, *, generation: int, start: int, length: int
     ) -> bytes:

@@ -14,9 +14,16 @@ import pytest
 from drops.models import TINY_LLAMA, model_files, tensors_of, weight_files
 from drops.stores import MemoryArtifacts, pinned
 from weightdrop.core.artifacts.exchange import Template
+from weightdrop.core.artifacts.findings import Severity
+from weightdrop.core.artifacts.keeping import Keeping
 from weightdrop.core.artifacts.objects import artifact_set
 from weightdrop.core.artifacts.policy import Policy
-from weightdrop.errors import NotFoundError, StaleError, TransientError
+from weightdrop.errors import (
+    NotFoundError,
+    PermanentError,
+    StaleError,
+    TransientError,
+)
 from weightdrop.local.folder import FolderArtifacts
 from weightdrop.services.inspection import inspect_artifacts, report_json
 from weightdrop.services.templates import render
@@ -35,6 +42,24 @@ def test_a_replaced_object_surfaces_so_that_the_caller_lists_again() -> None:
 
     with pytest.raises(StaleError):
         inspect_artifacts(store, artifacts, policy=Policy())
+
+
+def test_replicas_that_read_the_bucket_are_warned_for() -> None:
+    """Only then, after the worse findings, and whatever may not be read."""
+    store = tiny()
+    store.kept = Keeping(versioning=False, soft_delete_seconds=0)
+    artifacts = pinned(store)
+
+    copied = inspect_artifacts(store, artifacts, policy=Policy())
+    direct = inspect_artifacts(store, artifacts, policy=Policy(direct=True))
+    store.kept = PermanentError("forbidden")
+    hidden = inspect_artifacts(store, artifacts, policy=Policy(direct=True))
+
+    assert "bucket-forgets" not in {one.code for one in copied.findings}
+    assert "bucket-forgets" in {one.code for one in direct.findings}
+    assert "bucket-unknown" in {one.code for one in hidden.findings}
+    order = [list(Severity).index(one.severity) for one in direct.findings]
+    assert order == sorted(order)
 
 
 def test_a_removed_object_surfaces() -> None:

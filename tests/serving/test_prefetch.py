@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 import tracemalloc
+import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +19,8 @@ from servingbench.emulator import Conditions, Emulator, emulator
 
 from weightdrop.core.artifacts.objects import StoredObject, artifact_set
 from weightdrop.local.tiny_model import make_tiny_llama
-from weightdrop_serving import crc, prefetch
+from weightdrop_serving import crc, environment, prefetch, selection
+from weightdrop_serving.environment import EnvironmentFaultError
 from weightdrop_serving.failures import Exit, ServingError
 from weightdrop_serving.model import EXPECTED, BucketModel
 from weightdrop_serving.prefetch import Prefetch
@@ -171,6 +175,50 @@ def test_only_what_was_validated_is_served(drop: Path, tmp_path: Path) -> None:
         with pytest.raises(ServingError, match="not what was validated") as caught:
             bad.fetch_small()
     assert caught.value.status is Exit.WEIGHTS_UNUSABLE
+
+
+def test_pinned_files_are_read_and_nothing_else(drop: Path, tmp_path: Path) -> None:
+    """Nothing is listed; a generation that is gone is said by name."""
+    with emulator(drop) as service:
+        bucket = Bucket("gs://bench/m", service.url)
+        files = tuple(bucket.files())
+        bucket.release()
+        digest = selection.digest(files)
+        (drop / "m" / "evil.json").write_bytes(b"{}")
+        for folder, kept in (("one", digest), ("two", digest[::-1])):
+            (tmp_path / folder).mkdir()
+            model = BucketModel(
+                bucket, tmp_path / folder, streams=2, digest=kept, files=files
+            )
+            if kept != digest:
+                with pytest.raises(ServingError, match="not what was validated"):
+                    model.fetch_small()
+                continue
+            model.fetch_small()
+            model.fetch_weights()
+        gone = tuple(replace(file, generation=1) for file in files)
+        (tmp_path / "three").mkdir()
+        model = BucketModel(bucket, tmp_path / "three", streams=2, files=gone)
+        with pytest.raises(ServingError, match=r"config\.json.*Restore it") as caught:
+            model.fetch_small()
+
+    assert not (tmp_path / "one" / "evil.json").exists()
+    (drop / "m" / "evil.json").unlink()
+    assert _same(drop, tmp_path / "one")
+    assert caught.value.status is Exit.WEIGHTS_MISSING
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "", "eJw", base64.urlsafe_b64encode(zlib.compress(b"[[1]]")).decode()],
+)
+def test_a_list_of_files_that_is_none_is_refused(text: str) -> None:
+    """By name of the variable, before anything is read."""
+    if not text:
+        assert environment.load({"WEIGHTDROP_FILES": text}).files == ()
+        return
+    with pytest.raises(EnvironmentFaultError, match="WEIGHTDROP_FILES"):
+        environment.load({"WEIGHTDROP_FILES": text})
 
 
 def test_a_copy_can_be_stopped(drop: Path, tmp_path: Path) -> None:

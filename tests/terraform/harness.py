@@ -54,6 +54,8 @@ FULL: dict[str, object] = {
             "attempts": 20,
         },
     },
+    "telemetry": "google",
+    "weights": "direct",
 }
 
 

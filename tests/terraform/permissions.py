@@ -30,6 +30,7 @@ CLASSES = {"bus": "PubsubBus"}
 
 CALLS: Mapping[str, Mapping[str, frozenset[str]]] = {
     "artifacts": {
+        "get_bucket": frozenset({"storage.buckets.get"}),
         "list_blobs": frozenset({"storage.objects.list"}),
         "reload": frozenset({"storage.objects.get"}),
         "download_as_bytes": frozenset({"storage.objects.get"}),
@@ -74,6 +75,9 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/storage.objectViewer": frozenset(
         {"storage.objects.get", "storage.objects.list"}
     ),
+    "roles/storage.legacyBucketReader": frozenset(
+        {"storage.buckets.get", "storage.objects.list"}
+    ),
     "roles/datastore.user": frozenset(
         {
             "datastore.entities.create",
@@ -87,6 +91,9 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/iam.serviceAccountUser": frozenset({"iam.serviceAccounts.actAs"}),
 }
 """What Google's roles allow, as far as it matters here."""
+
+ONLY_DIRECT = frozenset({"storage.buckets.get"})
+"""What is asked for only where replicas read the bucket itself."""
 
 BURY = "bury"
 """The application's method that writes dead letters."""
@@ -233,14 +240,25 @@ def _self_members(function: ast.FunctionDef) -> set[str]:
 
 
 def _handler_members(entry_point: str) -> set[str]:
-    """Members of the application that a handler asks for."""
+    """Members of the application that a handler and its helpers ask for."""
     tree = ast.parse((HANDLERS / "handlers.py").read_text())
-    handler = next(
-        node
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.name == entry_point
-    )
-    found = _members_of_app(handler)
+    functions = {it.name: it for it in tree.body if isinstance(it, ast.FunctionDef)}
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = {entry_point}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        for node in ast.walk(functions[name]):
+            if isinstance(node, ast.Name) and node.id in functions:
+                waiting |= {node.id} - seen
+        found |= _members_of_app(functions[name]) | _in_modules(functions[name])
+    return found
+
+
+def _in_modules(handler: ast.FunctionDef) -> set[str]:
+    """The same of modules that a handler imports when it is called."""
+    found: set[str] = set()
     for node in ast.walk(handler):
         if isinstance(node, ast.ImportFrom) and node.module == "weightdrop_functions":
             for alias in node.names:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from terraform.harness import Made
-from terraform.permissions import CALLS, PORTS, ROLES, calls, use
+from terraform.permissions import CALLS, ONLY_DIRECT, PORTS, ROLES, calls, use
 from weightdrop.core.deployment import events
 
 FUNCTIONS = ("on_artifact", "on_request", "on_tick", "status")
@@ -23,7 +23,6 @@ OTHERS: Mapping[str, Mapping[str, str]] = {
         "roles/run.invoker": "calls on_artifact and on_request with them",
     },
     "weightdrop-scheduler": {"roles/run.invoker": "calls on_tick"},
-    "weightdrop-serving": {"roles/storage.objectViewer": "reads the weights"},
     "weightdrop-build": {
         "roles/artifactregistry.writer": "pushes what it builds",
         "roles/logging.logWriter": "writes the log of a build",
@@ -90,8 +89,10 @@ def test_every_call_has_its_role(made: Mapping[str, Made], entry_point: str) -> 
         *(allows(one, role) for role in granted(one, entry_point))
     )
 
-    assert use(entry_point).permissions
-    assert use(entry_point).permissions <= allowed
+    needed = use(entry_point).permissions - ONLY_DIRECT
+
+    assert needed
+    assert needed <= allowed
 
 
 @pytest.mark.parametrize("entry_point", FUNCTIONS)
@@ -104,6 +105,19 @@ def test_every_role_is_used_by_a_call(
 
     for role in granted(one, entry_point):
         assert allows(one, role) & needed, role
+
+
+@pytest.mark.parametrize("entry_point", FUNCTIONS)
+def test_direct_reads_have_their_role(
+    made: Mapping[str, Made], entry_point: str
+) -> None:
+    """Who admits weights that replicas read directly sees the bucket's rules."""
+    role = "roles/storage.legacyBucketReader"
+    asked = use(entry_point).permissions >= ONLY_DIRECT
+
+    assert ROLES[role] >= ONLY_DIRECT
+    assert role not in granted(made["minimal"], entry_point)
+    assert (role in granted(made["full"], entry_point)) is asked
 
 
 def test_the_custom_role_holds_exactly_what_is_called(
@@ -156,13 +170,15 @@ def test_functions_read_the_watched_bucket_alone(
 def test_the_serving_container_reads_the_weights_and_nothing_else(
     made: Mapping[str, Made],
 ) -> None:
-    """The account of the container has one role, on one bucket."""
-    for one in made.values():
-        found = grants(one)["weightdrop-serving"]
+    """Its account has a role where it reads the bucket itself, and none elsewhere."""
+    copied = grants(made["minimal"])
+    one = made["full"]
+    found = grants(one)["weightdrop-serving"]
 
-        assert list(found) == ["roles/storage.objectViewer"]
-        bucket = one.resources["google_storage_bucket.models"]["name"]
-        assert [bucket] == [it["bucket"] for it in found["roles/storage.objectViewer"]]
+    assert "weightdrop-serving" not in copied
+    assert list(found) == ["roles/storage.objectViewer"]
+    bucket = one.resources["google_storage_bucket.models"]["name"]
+    assert [bucket] == [it["bucket"] for it in found["roles/storage.objectViewer"]]
 
 
 def test_every_other_grant_has_its_reason(made: Mapping[str, Made]) -> None:

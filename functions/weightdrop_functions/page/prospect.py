@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from weightdrop.core.artifacts.findings import Finding, Verdict, verdict_of
 from weightdrop.core.artifacts.objects import CONFIG_NAME
-from weightdrop.core.artifacts.overrides import laid_over
-from weightdrop.core.artifacts.policy import Policy
+from weightdrop.core.artifacts.overlay import laid_over
 from weightdrop.core.deployment import admission
 from weightdrop.core.deployment.record import ModelSummary
 from weightdrop.core.planning.plan import Plan
 from weightdrop.errors import NotFoundError
 from weightdrop.services.admit import list_drop
 from weightdrop.services.planning import request_for
+from weightdrop.services.policy import policy_of
 from weightdrop_functions.page import sight
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def look(app: App, wanted: Wish) -> Prospect:
     if artifacts.get(CONFIG_NAME) is None:
         place = f"gs://{wanted.bucket}/{wanted.prefix}"
         raise NotFoundError(f"There is no config.json in {place}.")
-    policy = Policy(strict=app.settings.strict)
+    policy = policy_of(app.settings)
     report = laid_over(
         app.admission.inspect(app.artifacts, artifacts, policy), wanted.overrides
     )

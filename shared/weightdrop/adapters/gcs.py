@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from weightdrop.core.artifacts.keeping import Keeping, deletion
 from weightdrop.core.artifacts.objects import StoredObject
 from weightdrop.errors import (
     NotFoundError,
@@ -85,6 +86,24 @@ class GcsArtifacts:
             raise StaleError(
                 f"Generation {generation} of {what} is no longer there."
             ) from None
+
+    def keeping(self, bucket: str) -> Keeping:
+        """See `weightdrop.ports.Artifacts.keeping`."""
+        with _translated(f"gs://{bucket}/"):
+            found = self._client().get_bucket(
+                bucket, timeout=_TIMEOUT, retry=_retry(self._deadline)
+            )
+        return Keeping(
+            versioning=bool(found.versioning_enabled),
+            soft_delete_seconds=int(
+                found.soft_delete_policy.retention_duration_seconds or 0
+            ),
+            deletions=tuple(
+                deletion(rule.get("condition", {}))
+                for rule in found.lifecycle_rules
+                if rule.get("action", {}).get("type") == "Delete"
+            ),
+        )
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

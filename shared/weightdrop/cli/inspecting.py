@@ -20,7 +20,6 @@ from weightdrop.cli.context import (
 from weightdrop.cli.render import finding_lines, magnitude, plan_line
 from weightdrop.cli.terminal import clean, emit, err, out
 from weightdrop.core.artifacts.findings import Verdict
-from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Report
 from weightdrop.core.deployment.admission import relevant
 from weightdrop.core.deployment.views import finding_view, plan_view
@@ -37,6 +36,7 @@ from weightdrop.services.planning import (
     plan_json,
     request_for,
 )
+from weightdrop.services.policy import policy_of
 
 _BAR_CELLS = 60
 _SHOWN = 4
@@ -82,7 +82,7 @@ def inspect_source(source: str, target: Target) -> Inspected:
     if not artifacts.files:
         raise UsageError(f"{source} holds no files.")
     with err().status(f"inspecting {clean(source)}"):
-        policy = Policy(strict=target.settings.strict)
+        policy = policy_of(target.settings)
         report = inspect_artifacts(store, artifacts, policy=policy)
     dropped = relevant(artifacts)
     known = all(file.crc32c for file in dropped.files)

@@ -68,6 +68,10 @@ class FolderArtifacts:
         except OSError as error:
             raise TransientError(f"{name} cannot be read: {error.strerror}") from None
 
+    def keeping(self, bucket: str) -> None:
+        """Nothing is known of who keeps a folder."""
+        del bucket
+
     @staticmethod
     def _inside(root: Path, name: str) -> Path:
         path = (root / name).resolve()

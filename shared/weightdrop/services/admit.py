@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from weightdrop.core.artifacts.findings import Severity, Verdict
 from weightdrop.core.artifacts.model import ModelFacts
 from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
-from weightdrop.core.artifacts.overrides import Overrides, identity, laid_over
+from weightdrop.core.artifacts.overrides import Overrides, identity
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Report
 from weightdrop.core.deployment import admission, naming
@@ -33,6 +33,7 @@ from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.errors import ConflictError, StaleError, TransientError
 from weightdrop.ports import Artifacts, Bus, Clock, Records
 from weightdrop.services.planning import request_for
+from weightdrop.services.policy import policy_of
 from weightdrop.services.session import Session
 from weightdrop.settings import Settings
 
@@ -236,10 +237,7 @@ class Admission:
         relevant: ArtifactSet,
     ) -> Deployment:
         now = self.clock.now()
-        policy = Policy(strict=self.settings.strict)
-        report = laid_over(
-            self.inspect(self.artifacts, artifacts, policy), deployment.overrides
-        )
+        report = self._report(artifacts, deployment.overrides)
         settles = settles_at(
             relevant,
             first=all(rev.phase is Phase.WAITING for rev in deployment.revisions),
@@ -267,6 +265,12 @@ class Admission:
         if report.verdict is Verdict.REJECTED:
             return admission.reject(changed, revision, Reason.INVALID, now)
         return self._plan(changed, revision, report, now)
+
+    def _report(self, artifacts: ArtifactSet, overrides: Overrides) -> Report:
+        from weightdrop.core.artifacts.overlay import laid_over  # noqa: PLC0415
+
+        policy = policy_of(self.settings)
+        return laid_over(self.inspect(self.artifacts, artifacts, policy), overrides)
 
     def _revision(
         self, deployment: Deployment, waiting: Revision | None, digest: str

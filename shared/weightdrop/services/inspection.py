@@ -11,16 +11,19 @@ from dataclasses import asdict, replace
 from threading import Lock
 from typing import overload
 
+from weightdrop.core.artifacts import codes
 from weightdrop.core.artifacts.exchange import (
     Answer,
     RenderTemplates,
     Request,
 )
-from weightdrop.core.artifacts.inspect import inspect
+from weightdrop.core.artifacts.findings import Finding
+from weightdrop.core.artifacts.inspect import inspect, with_findings
 from weightdrop.core.artifacts.objects import ArtifactSet
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Reads, Report
-from weightdrop.errors import TransientError
+from weightdrop.core.artifacts.safekeeping import judge
+from weightdrop.errors import NotFoundError, PermanentError, TransientError
 from weightdrop.ports import Artifacts
 from weightdrop.services.templates import render
 
@@ -144,10 +147,23 @@ def inspect_artifacts(
                 )
     except StopIteration as stop:
         report: Report = stop.value
+        if policy.direct:
+            report = with_findings(report, _kept(store, artifacts))
         return replace(report, reads=driver.reads)
     finally:
         inspection.close()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _kept(store: Artifacts, artifacts: ArtifactSet) -> list[Finding]:
+    """What may take the files from replicas that read the bucket itself."""
+    try:
+        keeping = store.keeping(artifacts.bucket)
+    except NotFoundError:
+        raise
+    except PermanentError as error:
+        return [codes.BUCKET_UNKNOWN.found(str(error))]
+    return judge(artifacts, keeping) if keeping else []
 
 
 def report_json(report: Report) -> dict[str, object]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+from weightdrop.core.artifacts.manifest import encode
 from weightdrop.core.deployment import naming
 from weightdrop.core.deployment.record import Deployment, Revision
 from weightdrop.core.planning.plan import Plan
 from weightdrop.ports import DeploySpec, EndpointSpec, ModelSpec, ServerSpec
-from weightdrop.settings import Settings
+from weightdrop.settings import Settings, Weights
 
 
 def model_id(deployment: Deployment, revision: Revision) -> str:
@@ -17,20 +20,41 @@ def model_id(deployment: Deployment, revision: Revision) -> str:
 def model(deployment: Deployment, revision: Revision, settings: Settings) -> ModelSpec:
     """The model to upload: the folder as it was validated, and how to serve it."""
     options = revision.options
-    folder = f"gs://{deployment.bucket}"
+    direct = settings.weights is Weights.DIRECT
     return ModelSpec(
         region=deployment.region,
         model_id=model_id(deployment, revision),
         display_name=options.model_display_name or deployment.id,
-        artifact_uri=f"{folder}/{deployment.prefix}" if deployment.prefix else folder,
+        artifact_uri="" if direct else _folder(deployment, deployment.prefix),
         server=ServerSpec(
             image=settings.serving_image,
             args=(*_plan(revision).vllm_args, "--served-model-name", options.model_id),
-            # The container refuses a copy that is not what was validated.
-            env=(("WEIGHTDROP_DIGEST", revision.content or revision.digest),),
+            env=_validated(deployment, revision, direct=direct),
         ),
         labels=_labels(deployment, revision),
     )
+
+
+def _validated(
+    deployment: Deployment, revision: Revision, *, direct: bool
+) -> tuple[tuple[str, str], ...]:
+    """What the container serves, and nothing else.
+
+    It refuses bytes of another digest, in Vertex AI's copy as in the bucket
+    itself. There it reads the generations that were validated; a revision that
+    comes back after its record forgot them finds its bytes by the digest, as
+    long as they are what lies in the folder.
+    """
+    pinned = (("WEIGHTDROP_DIGEST", revision.content or revision.digest),)
+    if not direct:
+        return pinned
+    source = ("WEIGHTDROP_SOURCE", _folder(deployment, quote(deployment.prefix)))
+    files = (("WEIGHTDROP_FILES", encode(revision.files)),) if revision.files else ()
+    return (*pinned, source, *files)
+
+
+def _folder(deployment: Deployment, prefix: str) -> str:
+    return "/".join(part for part in (f"gs://{deployment.bucket}", prefix) if part)
 
 
 def endpoint(deployment: Deployment, revision: Revision) -> EndpointSpec:

@@ -77,6 +77,9 @@ class SimArtifacts:
             raise NotFoundError(name)
         return found
 
+    def keeping(self, bucket: str) -> None:
+        """See weightdrop.ports.Artifacts: nobody keeps rules here."""
+
     def read(
         self, bucket: str, name: str, *, generation: int, start: int, length: int
     ) -> bytes:

@@ -78,7 +78,7 @@ def model(
     return {
         **safeguards.encryption(),
         "display_name": spec.display_name,
-        "artifact_uri": spec.artifact_uri,
+        **({"artifact_uri": spec.artifact_uri} if spec.artifact_uri else {}),
         "labels": dict(spec.labels),
         "container_spec": {
             "image_uri": spec.server.image,

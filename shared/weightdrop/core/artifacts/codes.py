@@ -45,6 +45,31 @@ TOKENIZER_CONFIG_MISSING = missing(
 
 # --------------------------------------------------------- the set as a whole
 
+BUCKET_DELETES = warning(
+    "bucket-deletes",
+    "Replicas read the bucket itself, and a lifecycle rule of it deletes their files.",
+    "Limit the rule to other prefixes, or let replicas read Vertex AI's copy "
+    "(WEIGHTDROP_WEIGHTS=copy).",
+)
+BUCKET_FORGETS = warning(
+    "bucket-forgets",
+    "Replicas read the bucket itself, which keeps nothing that is overwritten or "
+    "deleted: they could not start again after either.",
+    "Turn on object versioning (gcloud storage buckets update --versioning), or let "
+    "replicas read Vertex AI's copy (WEIGHTDROP_WEIGHTS=copy).",
+)
+BUCKET_RESTORES = notice(
+    "bucket-restores",
+    "Replicas read the bucket itself; a file that is overwritten or deleted must be "
+    "restored out of soft delete before another can start.",
+    "Turn on object versioning for replicas to find such files by themselves.",
+)
+BUCKET_UNKNOWN = notice(
+    "bucket-unknown",
+    "Replicas read the bucket itself, and how it keeps objects may not be read here.",
+    "Grant storage.buckets.get (roles/storage.legacyBucketReader) on the bucket.",
+)
+
 TOO_MANY_FILES = error(
     "too-many-files",
     "More objects lie below the prefix than one model can have.",

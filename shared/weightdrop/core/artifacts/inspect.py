@@ -6,6 +6,9 @@ A generator: it yields batches of requests and is sent their answers, see
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from weightdrop.core.artifacts import codes, hazards, model_codes, templates, tokenizer
 from weightdrop.core.artifacts.code import ALL_CODES
 from weightdrop.core.artifacts.conclude import Conclusion, Evidence, conclude
@@ -169,6 +172,11 @@ def _condensed(findings: list[Finding]) -> tuple[Finding, ...]:
         else _with_rest(finding, counts[finding.code] - _MOST_OF_ONE_CODE)
         for finding in kept
     )
+
+
+def with_findings(report: Report, found: Iterable[Finding]) -> Report:
+    """The report with further findings, in order of severity."""
+    return replace(report, findings=_condensed([*report.findings, *found]))
 
 
 def _last(kept: list[Finding], like: Finding) -> Finding:

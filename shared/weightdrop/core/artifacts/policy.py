@@ -14,6 +14,7 @@ class Policy:
 
     Attributes:
         strict: Refuse models that are not in the catalogue of base models.
+        direct: Whether replicas will read the bucket itself, and not a copy.
         max_files: Objects below the prefix.
         max_shards: Weight files of one artifact set. The largest published
             one in the catalogue has 163.
@@ -35,6 +36,7 @@ class Policy:
     """
 
     strict: bool = False
+    direct: bool = False
     max_files: int = 10_000
     max_shards: int = 2_000
     max_document_bytes: int = MIB

@@ -24,7 +24,10 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model to upload. `artifact_uri` is a gs:// folder."""
+    """A model to upload.
+
+    `artifact_uri` is a gs:// folder that the platform copies; empty for none.
+    """
 
     region: str
     model_id: str

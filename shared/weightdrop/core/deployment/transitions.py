@@ -68,10 +68,14 @@ def move(
 def add(deployment: Deployment, revision: Revision) -> Deployment:
     """`deployment` with a further revision at its end; nothing is told yet.
 
-    Earlier ones lose their list of files: only the newest is compared with the
-    bucket, and a record must stay below Firestore's 1 MiB.
+    Earlier ones lose their list of files unless they are on their way: only the
+    newest is compared with the bucket, and a record must stay below Firestore's
+    1 MiB.
     """
-    earlier = tuple(replace(one, files=()) for one in _trim(deployment.revisions))
+    earlier = tuple(
+        one if one.phase.in_flight else replace(one, files=())
+        for one in _trim(deployment.revisions)
+    )
     return replace(deployment, revisions=(*earlier, revision))
 
 

@@ -13,7 +13,14 @@ from weightdrop.local.bucket.problems import ApiError
 from weightdrop.local.bucket.store import Store
 from weightdrop.local.bucket.tree import BUCKET
 
-_KEPT = ("labels", "lifecycle", "location", "storageClass", "versioning")
+_KEPT = (
+    *("labels", "lifecycle", "location", "softDeletePolicy", "storageClass"),
+    "versioning",
+)
+
+_SOFT_DELETE = 7 * 86400
+"""Seconds that Cloud Storage sets on a bucket which says nothing; here nothing is
+kept, so that what it would do can only be read."""
 
 
 class Buckets:
@@ -157,5 +164,6 @@ class Buckets:
             "etag": f"CA{meta}=",
             "timeCreated": stamp(created),
             "updated": stamp(updated),
+            "softDeletePolicy": {"retentionDurationSeconds": str(_SOFT_DELETE)},
             "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
         } | fields
