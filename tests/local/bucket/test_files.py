@@ -222,3 +222,19 @@ def test_what_happened_while_the_server_was_down(tmp_path: Path) -> None:
         assert names(bucket) == ["added", "changed", "kept"]
         assert bucket.get_blob("kept").generation == before["kept"]
         assert bucket.blob("changed").download_as_bytes() == b"new"
+
+
+def test_hundreds_of_folders_are_taken_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Deep trees that are made at once are seen whole, and nothing is said of it."""
+    with running(tmp_path, "--watch", "models") as server:
+        for number in range(20):
+            deep = server.root.joinpath("models", str(number), *"x" * 100)
+            deep.mkdir(parents=True)
+            (deep / "config.json").write_text("{}")
+        client = server.client()
+        until(lambda: len(names(client.bucket("models"))) == 20, "20 objects")
+        client.close()
+
+    assert capfd.readouterr().err == ""

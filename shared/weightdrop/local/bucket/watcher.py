@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 import time
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
@@ -81,6 +82,10 @@ class Watcher(FileSystemEventHandler):
 
     def start(self) -> None:
         """Watch, and compare everything once; files are read in threads."""
+        # watchdog notices some new folders twice and says so, with the list of all
+        # folders in each sentence. The second notice replaces an equal first.
+        words = "Callback with id .* already exists"
+        warnings.filterwarnings("ignore", words, RuntimeWarning)
         self._observer.start()
         self._watch("", self._tree.root)
         self._scan()
