@@ -27,7 +27,7 @@ def on_artifact(event: CloudEvent) -> None:
 
 @functions_framework.cloud_event
 def on_request(event: CloudEvent) -> None:
-    """React to a deploy request."""
+    """React to a deploy request, or to the end of an operation."""
     handlers.on_request(event.get_attributes(), event.get_data())
 
 

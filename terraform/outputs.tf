@@ -47,6 +47,7 @@ output "triggers" {
   description = "Eventarc's triggers, whose subscriptions `make deploy` gives dead letters."
   value = sort(concat(
     [google_eventarc_trigger.deleted.id],
+    [for one in google_eventarc_trigger.operations : one.id],
     [for one in module.function : one.trigger if one.trigger != null],
   ))
 }

@@ -26,6 +26,41 @@ resource "google_eventarc_trigger" "deleted" {
   depends_on = [google_project_iam_member.storage_events, google_project_iam_member.trigger]
 }
 
+# The end of a deployment, told by Vertex AI's audit log: on_request looks at it at
+# once, which the next tick would do in any case. Administrative calls are always
+# logged, at no cost.
+resource "google_eventarc_trigger" "operations" {
+  for_each = var.audit_events ? toset(["v1", "v1beta1"]) : []
+
+  name            = "weightdrop-operations-${each.key}"
+  project         = var.project
+  location        = var.region
+  labels          = local.labels
+  service_account = google_service_account.trigger.email
+
+  matching_criteria {
+    attribute = "type"
+    value     = "google.cloud.audit.log.v1.written"
+  }
+  matching_criteria {
+    attribute = "serviceName"
+    value     = "aiplatform.googleapis.com"
+  }
+  matching_criteria {
+    attribute = "methodName"
+    value     = "google.cloud.aiplatform.${each.key}.EndpointService.DeployModel"
+  }
+
+  destination {
+    cloud_run_service {
+      service = module.function["on_request"].service
+      region  = var.region
+    }
+  }
+
+  depends_on = [google_project_iam_member.trigger]
+}
+
 # Eventarc delivers as this account; each function says that it may invoke it.
 resource "google_service_account" "trigger" {
   account_id   = "weightdrop-trigger"

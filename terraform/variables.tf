@@ -33,6 +33,17 @@ variable "alerts" {
   }
 }
 
+variable "audit_events" {
+  description = <<-EOT
+    Whether the end of a deployment, as Vertex AI's audit log tells it, has it
+    looked at at once. It saves up to a minute; without it, and whenever such an
+    event does not come, the next tick looks.
+  EOT
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "bucket" {
   description = <<-EOT
     The watched bucket. `name` defaults to PROJECT-weightdrop-models. Deleted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,13 @@ from weightdrop.errors import PermanentError
 FINALIZED = "google.cloud.storage.object.v1.finalized"
 DELETED = "google.cloud.storage.object.v1.deleted"
 MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
+AUDIT_LOG = "google.cloud.audit.log.v1.written"
 
+PLATFORM = "aiplatform.googleapis.com"
+"""Whose audit log is listened to: Vertex AI's."""
+
+_AUDIT = "//cloudaudit.googleapis.com/"
+_ENDPOINT = re.compile(r"projects/[^/]+/locations/[^/]+/endpoints/wd-([a-z0-9-]{1,60})")
 _BUCKETS = "//storage.googleapis.com/projects/_/buckets/"
 MAX_REQUEST_BYTES = 16 * 1024
 
@@ -96,3 +103,25 @@ def deploy_request(attributes: Mapping[str, object], data: object) -> DeployRequ
     if not isinstance(deployment, str) or not isinstance(digest, str):
         raise PermanentError("a request that names no deployment")
     return DeployRequest(deployment=deployment, digest=digest)
+
+
+def operated(attributes: Mapping[str, object], data: object) -> str:
+    """The deployment on whose endpoint an operation ended; empty if none did.
+
+    An entry of Vertex AI's audit log says where to look a little earlier than the
+    next tick would; nothing depends on it. Operations usually leave one entry
+    when they begin and one when they end, which is not promised: whatever is not
+    said to be the first of several is looked at.
+    """
+    told = data if isinstance(data, Mapping) else {}
+    entry, operation = told.get("protoPayload"), told.get("operation")
+    source = attributes.get("source")
+    if not isinstance(entry, Mapping) or entry.get("serviceName") != PLATFORM:
+        return ""
+    if not isinstance(source, str) or not source.startswith(_AUDIT):
+        return ""
+    begins = isinstance(operation, Mapping) and operation.get("first") is True
+    ends = isinstance(operation, Mapping) and operation.get("last") is True
+    name = entry.get("resourceName")
+    match = _ENDPOINT.fullmatch(name) if isinstance(name, str) else None
+    return match[1] if match and (ends or not begins) else ""

@@ -18,7 +18,13 @@ from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.core.deployment.triggers import folder_of, is_config, may_belong
 from weightdrop.errors import ConflictError, NotFoundError, PermanentError, StaleError
 from weightdrop.settings import Backend
-from weightdrop_functions.decode import ObjectChange, deploy_request, object_change
+from weightdrop_functions.decode import (
+    AUDIT_LOG,
+    ObjectChange,
+    deploy_request,
+    object_change,
+    operated,
+)
 
 if TYPE_CHECKING:
     from flask import Request
@@ -64,10 +70,14 @@ def _deleted(change: ObjectChange) -> None:
 
 
 def on_request(attributes: Mapping[str, object], data: object) -> None:
-    """Take the steps of the deployment that a request names."""
+    """Take the steps of the deployment that a request, or an operation's end, names."""
     try:
-        request = deploy_request(attributes, data)
-        app().reconciler.deployment(request.deployment)
+        if attributes.get("type") == AUDIT_LOG:
+            deployment = operated(attributes, data)
+        else:
+            deployment = deploy_request(attributes, data).deployment
+        if deployment:
+            app().reconciler.deployment(deployment)
     except StaleError as error:
         log.info("stale: %s", error)
     except PermanentError as error:

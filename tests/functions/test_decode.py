@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from weightdrop.errors import PermanentError
 from weightdrop_functions.decode import (
+    AUDIT_LOG,
     FINALIZED,
     MAX_REQUEST_BYTES,
     MESSAGE_PUBLISHED,
     deploy_request,
     object_change,
+    operated,
 )
 
 BUCKETS = ("models",)
@@ -109,3 +111,69 @@ def test_an_oversized_request_is_refused() -> None:
 
     with pytest.raises(PermanentError, match="too much"):
         deploy_request(attributes(type=MESSAGE_PUBLISHED), message(body))
+
+
+ENDPOINT = "projects/7/locations/us-central1/endpoints/wd-llama-12345678"
+ENDED: dict[str, Any] = {
+    "protoPayload": {
+        "serviceName": "aiplatform.googleapis.com",
+        "methodName": "google.cloud.aiplatform.v1.EndpointService.DeployModel",
+        "resourceName": ENDPOINT,
+    },
+    "operation": {"id": "projects/7/operations/1", "last": True},
+}
+
+
+def audited(data: object, **changes: str) -> str:
+    """The deployment that an audit event names."""
+    source = "//cloudaudit.googleapis.com/projects/p/logs/activity"
+    return operated({"type": AUDIT_LOG, "source": source} | changes, data)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [{"last": True}, {"first": True, "last": True}, {"id": "1"}, None, "odd", {}],
+)
+def test_the_end_of_an_operation_names_its_deployment(operation: object) -> None:
+    """Also where the log does not say which of its entries it is."""
+    assert audited(ENDED | {"operation": operation}) == "llama-12345678"
+
+
+@pytest.mark.parametrize(
+    ("data", "changes"),
+    [
+        (ENDED | {"operation": {"first": True}}, {}),
+        (ENDED, {"source": "//storage.googleapis.com/projects/_/buckets/models"}),
+        (ENDED, {"source": ""}),
+        (ENDED | {"protoPayload": {"serviceName": "storage.googleapis.com"}}, {}),
+        (ENDED | {"protoPayload": []}, {}),
+        *(
+            (
+                ENDED
+                | {"protoPayload": ENDED["protoPayload"] | {"resourceName": name}},
+                {},
+            )
+            for name in (
+                "projects/7/locations/us-central1/endpoints/4711",
+                "projects/7/locations/us-central1/endpoints/wd-../../x",
+                f"{ENDPOINT}/operations/1",
+                f"x/{ENDPOINT}",
+                f"projects/7/locations/l/endpoints/wd-{'a' * 99}",
+                7,
+            )
+        ),
+        (None, {}),
+    ],
+)
+def test_other_entries_of_the_log_name_nothing(
+    data: object, changes: dict[str, str]
+) -> None:
+    """Beginnings, others' endpoints and forged entries have nobody looked at."""
+    assert audited(data, **changes) == ""
+
+
+@given(ANYTHING)
+def test_no_entry_crashes_the_decoder(data: Any) -> None:
+    """JSON of any shape."""
+    assert operated({"type": AUDIT_LOG}, data) == ""
+    assert audited({"protoPayload": data}) == ""

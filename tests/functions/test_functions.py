@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import functions_framework
@@ -100,6 +101,32 @@ def test_a_request_that_cannot_be_read_is_buried_with_its_reason(app: App) -> No
     (buried,) = app.bus.on("weightdrop-dead-letters")  # type: ignore[attr-defined]
     assert answer.status_code == 200
     assert "names no deployment" in json.loads(buried.data)["reason"]
+
+
+@pytest.mark.parametrize(("last", "looked"), [(True, ["llama-12345678"]), (False, [])])
+def test_the_end_of_a_deployment_has_it_looked_at(
+    app: App, last: bool, looked: list[str]
+) -> None:
+    """The same look that a tick would take, and nothing for its beginning."""
+    seen: list[str] = []
+    app.reconciler = SimpleNamespace(deployment=seen.append)  # type: ignore[assignment]
+    entry = {
+        "serviceName": "aiplatform.googleapis.com",
+        "resourceName": "projects/7/locations/l/endpoints/wd-llama-12345678",
+    }
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": "a1",
+        "ce-type": "google.cloud.audit.log.v1.written",
+        "ce-source": "//cloudaudit.googleapis.com/projects/p/logs/activity",
+        "content-type": "application/json",
+    }
+    told = {"protoPayload": entry, "operation": {"first": not last, "last": last}}
+
+    answer = client("on_request").post("/", headers=headers, data=json.dumps(told))
+
+    assert (answer.status_code, seen) == (200, looked)
+    assert app.bus.published == []  # type: ignore[attr-defined]
 
 
 def status(app: App, method: str, path: str, **more: Any) -> tuple[int, Any]:

@@ -24,6 +24,7 @@ FULL: dict[str, object] = {
     **MINIMAL,
     "alert_emails": ["ops@example.com"],
     "alerts": {"stuck_seconds": 10800, "replicas": 12},
+    "audit_events": True,
     "bucket": {
         "name": "demo-drops",
         "versioning": True,

@@ -24,6 +24,7 @@ LOCAL_ONLY = {
     "vertex_endpoint": "the local stand-in for Vertex AI",
     "firestore_endpoint": "an emulator of Firestore",
     "pubsub_endpoint": "an emulator of Pub/Sub",
+    "local_gpus": "what the local stand-in for Vertex AI pretends to have",
 }
 """Settings that nobody sets in the cloud, and what they are for."""
 
@@ -205,6 +206,30 @@ def test_the_pulse_goes_to_on_tick(plans: Mapping[str, dict[str, Any]]) -> None:
 
     for expression in (target["uri"], target["oidc_token"][0]["audience"]):
         assert 'module.function["on_tick"].uri' in expression["references"]
+
+
+def test_the_audit_log_is_listened_to_where_it_is_asked_for(
+    made: Mapping[str, Made],
+) -> None:
+    """Each version of the call that the adapter makes, told to on_request."""
+    triggers = [
+        one
+        for one in made["full"].of("google_eventarc_trigger").values()
+        if one["name"].startswith("weightdrop-operations-")
+    ]
+    criteria = [
+        {it["attribute"]: it["value"] for it in one["matching_criteria"]}
+        for one in triggers
+    ]
+    service = functions(made["full"])["on_request"]["name"]
+
+    assert {it["methodName"].split(".")[3] for it in criteria} == {"v1", "v1beta1"}
+    assert {it["type"] for it in criteria} == {decode.AUDIT_LOG}
+    assert {it["serviceName"] for it in criteria} == {decode.PLATFORM}
+    for one in triggers:
+        run = one["destination"][0]["cloud_run_service"][0]
+        assert run["service"] == service
+    assert not any("operations" in name for name in made["minimal"].resources)
 
 
 def test_event_types_are_those_that_the_decoders_take(made: Mapping[str, Made]) -> None:
