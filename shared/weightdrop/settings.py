@@ -64,6 +64,7 @@ class Settings:
             Service Connect; empty for endpoints with a public name.
         private_network: Full name of the network in which each private endpoint
             gets an address; empty for none.
+        local_gpus: Accelerators that the Vertex AI stand-in pretends to have.
         telemetry: Where traces and metrics go: `google`, the base URL of an OTLP/HTTP
             collector, or `file:` and a path; empty for nowhere.
     """
@@ -94,6 +95,7 @@ class Settings:
     kms_key: str = ""
     private_projects: tuple[str, ...] = ()
     private_network: str = ""
+    local_gpus: int = 64
     telemetry: str = ""
 
 
@@ -109,6 +111,12 @@ def _seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise ValueError("expected a number of seconds that is not negative")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("expected a whole number that is not negative")
+    return int(text)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -135,6 +143,7 @@ _COERCERS: dict[str, Callable[[str], object]] = {
     "retire_on_delete": _truth,
     "poll_seconds": _seconds,
     "strict": _truth,
+    "local_gpus": _count,
     "private_projects": _words,
     "telemetry": _telemetry,
 }

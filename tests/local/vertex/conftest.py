@@ -15,8 +15,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts stand-ins with options of their own."""
     made: list[Running] = []
 
-    def start(*options: str, home: str = "vertex") -> Running:
-        made.append(Running(tmp_path / home, *options))
+    def start(*options: str, home: str = "vertex", **env: str) -> Running:
+        made.append(Running(tmp_path / home, *options, env=env))
         return made[-1]
 
     yield start

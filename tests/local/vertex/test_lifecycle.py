@@ -338,9 +338,16 @@ def test_listing_filters_by_label(vertex: Running) -> None:
     assert len(listed("pageSize=2")) == 2
 
 
-def test_the_budget_of_accelerators_is_a_quota(make: Callable[..., Running]) -> None:
-    """A deployment beyond --gpus is RESOURCE_EXHAUSTED and names the quota."""
-    vertex = make("--gpus", "1")
+@pytest.mark.parametrize(
+    ("options", "env"),
+    [(("--gpus", "1"), {}), ((), {"WEIGHTDROP_LOCAL_GPUS": "1"})],
+    ids=["option", "setting"],
+)
+def test_the_budget_of_accelerators_is_a_quota(
+    make: Callable[..., Running], options: tuple[str, ...], env: dict[str, str]
+) -> None:
+    """A deployment beyond it is RESOURCE_EXHAUSTED and names the quota."""
+    vertex = make(*options, **env)
     vertex.ready()
     with pytest.raises(AssertionError) as refused:
         vertex.deploy("2", traffic={})

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from weightdrop.local.vertex.config import Choices, Config, Probing, Scaling
 from weightdrop.local.vertex.server import make_app
+from weightdrop.settings import load
 
 _BACKLOG = 512
 log = logging.getLogger(__name__)
@@ -98,7 +99,11 @@ def serve(config: Config) -> None:
 @click.option("--port", default=8472, show_default=True, help="0 takes a free one.")
 @click.option("--project", default="local", show_default=True)
 @click.option("--storage-endpoint", default="", help="URL of the bucket server.")
-@click.option("--gpus", default=64, show_default=True, help="Accelerators there are.")
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=0),
+    help="Accelerators there are; WEIGHTDROP_LOCAL_GPUS, else 64.",
+)
 @click.option("--dedicated-dns", default="", help="Name of dedicated endpoints.")
 @click.option("--tls-port", default=0, help="0 takes a free one.")
 @click.option("--tls-certificate", type=click.Path(path_type=Path), default=None)
@@ -119,7 +124,7 @@ def main(
     port: int,
     project: str,
     storage_endpoint: str,
-    gpus: int,
+    gpus: int | None,
     dedicated_dns: str,
     tls_port: int,
     tls_certificate: Path | None,
@@ -143,7 +148,7 @@ def main(
             port=port,
             project=project,
             storage_endpoint=storage_endpoint,
-            gpus=gpus,
+            gpus=load().local_gpus if gpus is None else gpus,
             dedicated_dns=dedicated_dns,
             tls_port=tls_port,
             tls_certificate=tls_certificate,
