@@ -8,11 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.weightdrop-setup
 CHECKOV := .venv-checkov
+CLIENTS := .venv-clients
 export PROJECT REGION
 
 .PHONY: simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
   bench-serving bench-start families bench-cold bench-control storm \
-  functions-zip deploy image checkov
+  functions-zip deploy image checkov clients clients-env
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,10 +51,15 @@ image: ## Build and push the serving image with Cloud Build: PROJECT=… REGION=
 checkov: $(CHECKOV)/.installed ## Judge terraform/ with checkov, in an environment of its own
 	@$(CHECKOV)/bin/checkov --directory terraform --framework terraform --compact --quiet --skip-download
 
-$(CHECKOV)/.installed: requirements/checkov.txt
-	@$(PYTHON) -m venv $(CHECKOV)
-	@$(BIN)/uv pip install --quiet --python $(CHECKOV)/bin/python --no-deps --require-hashes -r $< 2>/dev/null \
-	  || $(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+clients-env: $(CLIENTS)/.installed ## Install LiteLLM, LangChain and run:ai's streamer beside, for their tests
+
+clients: setup $(CLIENTS)/.installed ## Run every client against the stand-ins and write docs/clients.md
+	@WEIGHTDROP_CLIENT_TABLE=1 $(BIN)/python -m pytest -q tests/local/vertex tests/local/bucket
+
+.venv-%/.installed: requirements/%.txt
+	@$(PYTHON) -m venv $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes -r $< 2>/dev/null \
+	  || $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 bench-check: setup ## Time validation of 163 shards behind 50 ms a request
@@ -87,4 +93,4 @@ requirements: ## Write the pinned requirements anew
 	@bash tools/requirements.sh $(BIN)
 
 clean: ## Remove what setup and the tests made
-	rm -rf $(VENV) $(CHECKOV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(CHECKOV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -11,3 +11,4 @@ compile --override requirements/overrides.txt pyproject.toml requirements/torch.
 # The versions that the tests run with, and none of what the command line needs.
 compile functions/requirements.in --constraint requirements/all.txt -o functions/requirements.txt
 compile requirements/checkov.in -o requirements/checkov.txt
+compile --override requirements/overrides.txt requirements/clients.in -o requirements/clients.txt

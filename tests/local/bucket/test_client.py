@@ -17,6 +17,7 @@ from google.cloud.storage import transfer_manager
 
 from local.bucket.harness import Running
 
+STORAGE = "google-cloud-storage 3.17"
 # The same in every process: it is part of the tests' names.
 DATA = random.Random(1).randbytes(3 * (1 << 20) + 12345)
 
@@ -26,6 +27,7 @@ def crc(data: bytes) -> str:
     return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
 
 
+@pytest.mark.client(STORAGE, "uploads in one request, checksums, metadata")
 def test_upload_gives_checksums_size_and_type(bucket: storage.Bucket) -> None:
     """A whole upload comes back with everything Cloud Storage tells of it."""
     blob = bucket.blob("a b/ü?#%.json")
@@ -42,6 +44,7 @@ def test_upload_gives_checksums_size_and_type(bucket: storage.Bucket) -> None:
 
 
 @pytest.mark.parametrize("chunk", [None, 256 << 10, 1 << 20])
+@pytest.mark.client(STORAGE, "resumable uploads, in chunks")
 def test_large_uploads_arrive_whole(bucket: storage.Bucket, chunk: int | None) -> None:
     """One or many resumable chunks give the same bytes."""
     blob = bucket.blob("big", chunk_size=chunk)
@@ -52,6 +55,7 @@ def test_large_uploads_arrive_whole(bucket: storage.Bucket, chunk: int | None) -
     assert blob.download_as_bytes() == DATA
 
 
+@pytest.mark.client(STORAGE, '`blob.open("wb")`: uploads of unknown size')
 def test_upload_of_unknown_size(bucket: storage.Bucket) -> None:
     """A stream whose length nobody knows becomes an object when it ends."""
     with bucket.blob("stream").open("wb", chunk_size=256 << 10) as stream:
@@ -74,6 +78,7 @@ def test_empty_object(bucket: storage.Bucket) -> None:
     ("start", "end", "expected"),
     [(0, 4, DATA[:5]), (10, None, DATA[10:]), (-7, None, DATA[-7:])],
 )
+@pytest.mark.client(STORAGE, "ranges, suffix ranges")
 def test_ranges(
     bucket: storage.Bucket, start: int, end: int | None, expected: bytes
 ) -> None:
@@ -84,6 +89,7 @@ def test_ranges(
     assert blob.download_as_bytes(start=start, end=end, checksum=None) == expected
 
 
+@pytest.mark.client(STORAGE, "416 beyond the end")
 def test_range_beyond_the_end_is_refused(bucket: storage.Bucket) -> None:
     """416 where nothing of the range exists."""
     blob = bucket.blob("r")
@@ -93,6 +99,7 @@ def test_range_beyond_the_end_is_refused(bucket: storage.Bucket) -> None:
         blob.download_as_bytes(start=3, end=5)
 
 
+@pytest.mark.client(STORAGE, "generations")
 def test_overwriting_grows_the_generation_and_hides_the_old(
     bucket: storage.Bucket,
 ) -> None:
@@ -111,6 +118,7 @@ def test_overwriting_grows_the_generation_and_hides_the_old(
         bucket.blob("g", generation=first).delete()
 
 
+@pytest.mark.client(STORAGE, "`if_generation_match=0`: one winner of many")
 def test_one_writer_of_many_wins(bucket: storage.Bucket) -> None:
     """Of sixteen that ask for generation 0, exactly one makes the object."""
 
@@ -129,6 +137,7 @@ def test_one_writer_of_many_wins(bucket: storage.Bucket) -> None:
     assert bucket.blob("w").download_as_bytes() == str(winner).encode()
 
 
+@pytest.mark.client(STORAGE, "preconditions on upload, download, patch, delete")
 def test_preconditions_hold_for_every_call(bucket: storage.Bucket) -> None:
     """Upload, download, patch and delete refuse with 412."""
     blob = bucket.blob("p")
@@ -148,6 +157,7 @@ def test_preconditions_hold_for_every_call(bucket: storage.Bucket) -> None:
     assert bucket.blob("p").download_as_bytes() == b"x"
 
 
+@pytest.mark.client(STORAGE, "patch, metagenerations")
 def test_patch_grows_the_metageneration_and_merges(bucket: storage.Bucket) -> None:
     """Metadata merges, null removes, the generation stays."""
     blob = bucket.blob("m")
@@ -164,6 +174,7 @@ def test_patch_grows_the_metageneration_and_merges(bucket: storage.Bucket) -> No
     assert found.content_type == "text/x"
 
 
+@pytest.mark.client(STORAGE, "pages, prefix, delimiter, `match_glob`, `start_offset`")
 def test_pages_prefixes_globs_and_offsets(bucket: storage.Bucket) -> None:
     """Listing is in byte order and knows Cloud Storage's parameters."""
     names = ["a/1", "a/2", "a/b/3", "a0", "b/1.json", "b/2.txt", "ä"]
@@ -187,6 +198,7 @@ def test_pages_prefixes_globs_and_offsets(bucket: storage.Bucket) -> None:
     assert listing.prefixes == {"a/", "b/"}
 
 
+@pytest.mark.client(STORAGE, "compose, copy, rewrite")
 def test_compose_and_rewrite(client: storage.Client, bucket: storage.Bucket) -> None:
     """Composed objects have no MD5; a rewrite keeps bytes, type and metadata."""
     for name, data in (("1", b"ab"), ("2", b"cd")):
@@ -233,6 +245,7 @@ def test_names_that_are_no_files(bucket: storage.Bucket) -> None:
     assert list(bucket.list_blobs()) == []
 
 
+@pytest.mark.client(STORAGE, "batch")
 def test_batch_deletes(client: storage.Client, bucket: storage.Bucket) -> None:
     """A batch answers each of its calls."""
     for number in range(5):
@@ -246,6 +259,7 @@ def test_batch_deletes(client: storage.Client, bucket: storage.Bucket) -> None:
     assert list(bucket.list_blobs()) == []
 
 
+@pytest.mark.client(STORAGE, "`transfer_manager` up (XML multipart) and down")
 def test_transfer_manager_both_ways(bucket: storage.Bucket, tmp_path: Path) -> None:
     """Parallel parts up (the XML API) and parallel ranges down."""
     source, target = tmp_path / "source", tmp_path / "target"
@@ -263,6 +277,7 @@ def test_transfer_manager_both_ways(bucket: storage.Bucket, tmp_path: Path) -> N
     assert bucket.get_blob("t/m.bin").crc32c == crc(DATA * 4)
 
 
+@pytest.mark.client(STORAGE, "buckets: create, get, list, delete")
 def test_buckets(client: storage.Client) -> None:
     """Create once, list, and delete only when empty."""
     made = client.create_bucket("b-buckets")

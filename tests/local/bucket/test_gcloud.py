@@ -64,6 +64,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+@pytest.mark.client("gcloud", "`storage cp -r` both ways, `ls`, `cat`, `rm -r`")
 def test_there_and_back(
     gcloud: Gcloud, bucket: storage.Bucket, model: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +84,9 @@ def test_there_and_back(
     assert list(bucket.list_blobs()) == []
 
 
+@pytest.mark.client(
+    "gcloud", "`storage rsync`, `mv`, `objects compose`, `objects update`"
+)
 def test_rsync_and_copies(gcloud: Gcloud, bucket: storage.Bucket, model: Path) -> None:
     """Rsync removes what is gone; cp, mv and compose work inside the bucket."""
     url = f"gs://{bucket.name}"
@@ -104,6 +108,7 @@ def test_rsync_and_copies(gcloud: Gcloud, bucket: storage.Bucket, model: Path) -
     assert bucket.get_blob("copy") is None
 
 
+@pytest.mark.client("gcloud", "`storage cp` with parallel composite uploads")
 def test_parallel_composite_upload(
     gcloud: Gcloud, server: Running, bucket: storage.Bucket, model: Path
 ) -> None:

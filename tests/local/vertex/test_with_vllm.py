@@ -74,6 +74,9 @@ def test_every_form_of_a_prediction_is_answered(served: Running) -> None:
     assert streamed.text
 
 
+@pytest.mark.client(
+    "OpenAI's Python client", "`chat.completions.create`, whole and streaming"
+)
 def test_the_openai_client_talks_to_the_endpoint(served: Running) -> None:
     """OpenAI's client with the endpoint as base URL: whole, and piece by piece."""
     client = OpenAI(base_url=served.url + served.path(DNS, "v1beta1"), api_key="none")

@@ -45,6 +45,14 @@ from weightdrop.local.vertex.store import Store
 
 JSON = dict[str, Any]
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_TOKEN = {
+    "access_token": "not-a-secret",
+    "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+    "token_type": "Bearer",
+    "expires_in": 3600,
+}
+"""What clients that insist on credentials get (RFC 8693); nobody looks at it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -181,8 +189,12 @@ def make_app(config: Config, *, dns: str) -> Starlette:
     async def series(_: Request) -> Response:
         return JSONResponse(stand_in.quotas.series())
 
+    async def token(_: Request) -> Response:
+        return JSONResponse(_TOKEN)
+
     routes = [
         Route("/", about),
+        Route("/token", token, methods=["POST"]),
         Route(PATH, faults, methods=["GET", "PUT"]),
         Route("/v3/projects/{project}/timeSeries", series),
         Route("/{path:path}", stand_in.answer, methods=_METHODS),

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from local.tls import certificate
 from local.vertex.buckets import Buckets
-from local.vertex.running import Running, free_port, tiny_image
+from local.vertex.running import Running, free_port, tiny_image, until
 from weightdrop.local.tiny_model import make_tiny_llama
 
 REGION = "us-central1"
+VLLM = pytest.param("vllm", marks=pytest.mark.vllm)
+WITH_VLLM = pytest.mark.parametrize("whole", [VLLM], indirect=True)
+"""For tests that say nothing new with the tiny container."""
+WITHOUT_VLLM = pytest.mark.parametrize("whole", ["container"], indirect=True)
+"""For tests whose model is the tiny container in any case."""
 PATIENCE = 280.0
 
 
@@ -53,25 +64,14 @@ class Stack:
         }
 
 
-def certificate(home: Path) -> tuple[Path, Path]:
-    """A certificate for localhost and its key, made by openssl."""
-    certificate, key = home / "certificate.pem", home / "key.pem"
-    names = f"DNS:localhost,IP:127.0.0.1,DNS:{REGION}-aiplatform.googleapis.com"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
-    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command += ["-subj", "/CN=local stand-in", "-addext", f"subjectAltName={names}"]
-    command += ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
-
-
 @contextmanager
 def stack(home: Path, *, vllm: bool) -> Iterator[Stack]:
     """Start everything; with real vLLM, or with the tiny container."""
     buckets = Buckets(home)
     make_tiny_llama(home / "tiny")
     buckets.put_folder(home / "tiny", "tiny")
-    authority, key = certificate(home)
+    google = f"{REGION}-aiplatform.googleapis.com"
+    authority, key = certificate(home, google)
     tls_port = free_port()
     vertex = Running(
         home / "vertex",
@@ -84,3 +84,59 @@ def stack(home: Path, *, vllm: bool) -> Iterator[Stack]:
     finally:
         vertex.close()
         buckets.close()
+
+
+@contextmanager
+def _beside(module: str, *options: str) -> Iterator[int]:
+    """A process of ours that listens on a port; gives the port."""
+    port = free_port()
+    command = [sys.executable, "-m", module, "--port", str(port), *options]
+    process = subprocess.Popen(command)
+
+    def listens() -> bool:
+        assert process.poll() is None
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    until(listens)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+
+
+@contextmanager
+def grpc_face(whole: Stack) -> Iterator[int]:
+    """A process with gRPC and TLS in front of the stand-in; gives its port."""
+    options = ["--rest", whole.vertex.url, "--tls-certificate", str(whole.authority)]
+    options += ["--tls-key", str(whole.authority.with_name("key.pem"))]
+    with _beside("weightdrop.adapters.vertex.grpc_face", *options) as port:
+        yield port
+
+
+@contextmanager
+def led_here(whole: Stack) -> Iterator[dict[str, str]]:
+    """The proxy before all of it; gives the variables that send programs there."""
+    credentials = whole.home / "credentials.json"
+    kind = "urn:ietf:params:oauth:token-type:jwt"
+    told = {
+        "type": "external_account",
+        "audience": "local",
+        "subject_token_type": kind,
+        "token_url": f"{whole.vertex.url}/token",
+        "credential_source": {"file": str(credentials)},
+    }
+    credentials.write_text(json.dumps(told))
+    with grpc_face(whole) as grpc_port:
+        options = ["--tls-port", str(whole.tls_port), "--grpc-port", str(grpc_port)]
+        with _beside("weightdrop.local.vertex.proxy", *options) as port:
+            authority = str(whole.authority)
+            yield {
+                "https_proxy": f"http://127.0.0.1:{port}",
+                "no_proxy": "localhost,127.0.0.1",
+                "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
+                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": authority,
+                "REQUESTS_CA_BUNDLE": authority,
+                "SSL_CERT_FILE": authority,
+            }

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from local.vertex.clients.running import PATIENCE, REGION, Stack
-from local.vertex.running import CONTAINER, free_port, until
+from local.vertex.clients.running import (
+    PATIENCE,
+    REGION,
+    WITHOUT_VLLM,
+    Stack,
+    grpc_face,
+)
+from local.vertex.running import CONTAINER
 
 SDK = """
 import sys
@@ -128,25 +133,14 @@ assert "its containers speak HTTP" in words, words
 """
 
 
+pytestmark = WITHOUT_VLLM
+
+
 @pytest.fixture(scope="module")
 def face(whole: Stack) -> Iterator[str]:
     """A gRPC face with TLS in front of the stand-in; gives host and port."""
-    port = free_port()
-    command = [sys.executable, "-m", "weightdrop.adapters.vertex.grpc_face"]
-    command += ["--rest", whole.vertex.url, "--port", str(port)]
-    command += ["--tls-certificate", str(whole.authority)]
-    command += ["--tls-key", str(whole.authority.with_name("key.pem"))]
-    process = subprocess.Popen(command)
-
-    def listens() -> bool:
-        assert process.poll() is None
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    until(listens)
-    yield f"localhost:{port}"
-    process.terminate()
-    assert process.wait(timeout=60) == 0
+    with grpc_face(whole) as port:
+        yield f"localhost:{port}"
 
 
 def _run(whole: Stack, script: str) -> None:
@@ -166,20 +160,18 @@ def _run(whole: Stack, script: str) -> None:
     assert done.returncode == 0, done.stderr[-6000:]
 
 
-def test_generated_clients(whole: Stack, face: str, calls: Callable[..., None]) -> None:
+@pytest.mark.client(
+    "generated clients over gRPC",
+    "upload, create, deploy, predict, list, delete",
+    "`raw_predict`, `stream_raw_predict`, `chat_completions`",
+)
+def test_generated_clients(whole: Stack, face: str) -> None:
     """GAPIC clients over gRPC: upload to delete, and codes of errors."""
-    calls(
-        "GAPIC clients over gRPC",
-        "upload, create, deploy, predict, list, delete",
-        "`raw_predict`, `stream_raw_predict`, `chat_completions`",
-    )
     names = {"host": face, "region": REGION, "authority": str(whole.authority)}
     _run(whole, GAPIC.format(container=str(CONTAINER), streams=STREAMS, **names))
 
 
-def test_the_sdk_as_it_comes(
-    whole: Stack, face: str, calls: Callable[..., None]
-) -> None:
+@pytest.mark.client("Python SDK 2.7 over gRPC", "`CustomModel(…).deploy()`, predict")
+def test_the_sdk_as_it_comes(whole: Stack, face: str) -> None:
     """The high-level SDK with its default transport deploys custom weights."""
-    calls("google-cloud-aiplatform 2.7 over gRPC", "`CustomModel(…).deploy()`, predict")
     _run(whole, SDK.format(host=face, region=REGION))

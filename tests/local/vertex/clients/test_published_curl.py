@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,11 +200,9 @@ def deployed(whole: Stack, shell: Shell) -> Iterator[dict[str, str]]:
     _remove(whole, response)
 
 
-def test_deploy_on_a_chosen_machine(
-    whole: Stack, shell: Shell, calls: Callable[..., None]
-) -> None:
+@pytest.mark.client("curl", "`:deploy` of `custom_model` with a machine")
+def test_deploy_on_a_chosen_machine(whole: Stack, shell: Shell) -> None:
     """The long form of :deploy runs on the machine it names."""
-    calls("curl", "`:deploy` of `custom_model` with a machine")
     operation = json.loads(shell.run(DEPLOY_ON, MODEL_ID="on-a-machine"))
 
     response = _finish(whole, operation)
@@ -219,40 +217,32 @@ def test_deploy_on_a_chosen_machine(
     _remove(whole, response)
 
 
-def test_chat(
-    shell: Shell, deployed: dict[str, str], calls: Callable[..., None]
-) -> None:
+@pytest.mark.client("curl", "`:deploy` of `custom_model`", "`chat/completions`")
+def test_chat(shell: Shell, deployed: dict[str, str]) -> None:
     """A chat completion comes whole."""
-    calls("curl", "`:deploy` of `custom_model`", "`chat/completions`")
     answer = json.loads(shell.run(CHAT, **deployed))
 
     assert answer["choices"]
 
 
-def test_chat_stream(
-    shell: Shell, deployed: dict[str, str], calls: Callable[..., None]
-) -> None:
+@pytest.mark.client("curl", "`chat/completions` with `stream`")
+def test_chat_stream(shell: Shell, deployed: dict[str, str]) -> None:
     """A chat completion comes as server-sent events."""
-    calls("curl", "`chat/completions` with `stream`")
     text = shell.run(CHAT_STREAM, **deployed)
 
     assert text.count("data: ") > 1
 
 
-def test_predict(
-    shell: Shell, deployed: dict[str, str], calls: Callable[..., None]
-) -> None:
+@pytest.mark.client("curl", "`:predict`")
+def test_predict(shell: Shell, deployed: dict[str, str]) -> None:
     """A prediction names who made it."""
-    calls("curl", "`:predict`")
     answer = json.loads(shell.run(PREDICT, **deployed))
 
     assert len(answer["predictions"]) == 1
     assert answer["model"].endswith("/models/from-curl")
 
 
-def test_stream(
-    shell: Shell, deployed: dict[str, str], calls: Callable[..., None]
-) -> None:
+@pytest.mark.client("curl", "`:streamRawPredict`")
+def test_stream(shell: Shell, deployed: dict[str, str]) -> None:
     """StreamRawPredict streams what the server says."""
-    calls("curl", "`:streamRawPredict`")
     assert shell.run(STREAM, **deployed).strip()

@@ -1,0 +1,199 @@
+"""Programs that name no other host than Google's, led to the stand-in by its proxy.
+
+The published Python sample deploys; then LangChain and LiteLLM ask what it deployed.
+Those two live in an environment of their own (`make clients-env`), and what their
+processes are told is their makers' own way and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from local.separate import separate_python
+from local.vertex.clients.running import PATIENCE, WITH_VLLM, Stack, led_here
+from local.vertex.running import CONTAINER
+
+pytestmark = WITH_VLLM
+
+SAMPLE = """
+import vertexai
+from google.cloud import aiplatform
+from vertexai.preview import model_garden
+
+vertexai.init(project="local", location="us-central1")
+custom_model = model_garden.CustomModel(
+  gcs_uri="gs://models/tiny",
+)
+endpoint = custom_model.deploy(
+  machine_type="g2-standard-12",
+  accelerator_type="NVIDIA_L4",
+  accelerator_count=1,
+  model_display_name="custom-model",
+  endpoint_display_name="custom-model-endpoint")
+
+endpoint.predict(instances=[{"prompt": "Hello"}], use_dedicated_endpoint=True)
+"""
+"""The published page's own, with its names filled in."""
+
+QUERY = """
+from google.cloud import aiplatform
+
+project_id = "local"
+location = "us-central1"
+endpoint_id = "ENDPOINT" # Use the short ID here
+
+aiplatform.init(project=project_id, location=location)
+
+endpoint = aiplatform.Endpoint(endpoint_id)
+
+prompt = "How to tell the time by looking at the sky?"
+instances=[{"text": prompt}]
+response = endpoint.predict(instances=instances, use_dedicated_endpoint=True)
+print(response.predictions)
+"""
+"""The same page's query."""
+
+SHARED = """
+import sys
+from google.cloud import aiplatform
+
+aiplatform.init(project="local", location="us-central1")
+model = aiplatform.Model.upload(
+    display_name="shared", serving_container_image_uri="example/image:1",
+    serving_container_command=[sys.executable, CONTAINER])
+endpoint = aiplatform.Endpoint.create(display_name="shared")
+model.deploy(endpoint=endpoint, traffic_percentage=100, machine_type="g2-standard-8",
+             accelerator_type="NVIDIA_L4", accelerator_count=1)
+assert not endpoint.gca_resource.dedicated_endpoint_enabled
+headers = {"Content-Type": "application/json"}
+raw = endpoint.raw_predict(body=b'{"prompt": "a"}', headers=headers)
+assert raw.json()["body"] == {"prompt": "a"}, raw.text
+streamed = list(endpoint.stream_raw_predict(body=b'{"stream": 3}', headers=headers))
+assert len([line for line in streamed if line]) == 3, streamed
+endpoint.delete(force=True)
+model.delete()
+"""
+
+LITELLM = """
+import litellm
+
+litellm.telemetry = False
+ask = dict(
+    model="vertex_ai/openai/ENDPOINT", vertex_project="local",
+    vertex_location="us-central1", max_tokens=8, temperature=0,
+    messages=[{"role": "user", "content": "Hello, how are you?"}])
+for more in ({}, {"api_base": API_BASE}):
+    whole = litellm.completion(**ask, **more).choices[0].message.content
+    pieces = litellm.completion(**ask, **more, stream=True)
+    text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+    assert whole and whole == text, (more, whole, text)
+"""
+
+LANGCHAIN = """
+import asyncio
+from langchain_google_vertexai import VertexAIModelGarden
+
+async def main():
+    llm = VertexAIModelGarden(
+        project="local", location="us-central1", endpoint_id="ENDPOINT",
+        allowed_model_args=["temperature", "max_tokens"])
+    first = llm.invoke("What is the meaning of life?", temperature=0, max_tokens=8)
+    again = await llm.ainvoke(
+        "What is the meaning of life?", temperature=0, max_tokens=8)
+    both = llm.generate(["Hello", "Good-bye"], max_tokens=4)
+    assert first and first == again, (first, again)
+    assert len(both.generations) == 2, both
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Led:
+    """Programs that are led to the stand-in.
+
+    Attributes:
+        whole: The stack.
+        env: Variables of their processes.
+        endpoint: Id of the endpoint that the sample deployed.
+    """
+
+    whole: Stack
+    env: dict[str, str]
+    endpoint: str = ""
+
+    def run(self, script: str, python: Path = Path(sys.executable)) -> str:
+        """What a script prints; it must end well."""
+        text = script.replace("ENDPOINT", self.endpoint)
+        done = subprocess.run(
+            [str(python), "-c", text],
+            env={**os.environ, **self.env},
+            cwd=self.whole.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr[-6000:]
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def led(whole: Stack) -> Iterator[Led]:
+    """Programs are led here; the page's sample has deployed."""
+    with led_here(whole) as env:
+        Led(whole, env).run(SAMPLE)
+        (endpoint,) = whole.vertex.call("GET", "/endpoints")["endpoints"]
+        yield Led(whole, env, endpoint["name"].rpartition("/")[2])
+        rest = "/endpoints/" + endpoint["name"].rpartition("/")[2]
+        (one,) = whole.vertex.call("GET", rest)["deployedModels"]
+        body = {"deployedModelId": one["id"]}
+        whole.vertex.succeed(whole.vertex.call("POST", f"{rest}:undeployModel", body))
+        whole.vertex.succeed(whole.vertex.call("DELETE", rest))
+        model = one["model"].rpartition("/")[2]
+        whole.vertex.succeed(whole.vertex.call("DELETE", f"/models/{model}"))
+
+
+@pytest.mark.client(
+    "Python SDK 2.7 as it comes, through the proxy", "the published sample as it stands"
+)
+def test_the_published_sample(led: Led) -> None:
+    """The page's Python, not one line of it changed, deploys and queries."""
+    assert led.run(QUERY).startswith("[")
+
+
+@pytest.mark.client(
+    "Python SDK 2.7 as it comes, through the proxy",
+    "`raw_predict`, `stream_raw_predict` on an endpoint that is not dedicated",
+)
+def test_an_endpoint_that_is_not_dedicated(led: Led) -> None:
+    """The SDK writes Google's host into these calls; the proxy knows where it is."""
+    led.run(f"CONTAINER = {str(CONTAINER)!r}\n{SHARED}")
+
+
+@pytest.mark.client(
+    "LiteLLM", '`completion("vertex_ai/openai/ID")`, whole and streaming'
+)
+def test_litellm(led: Led) -> None:
+    """LiteLLM's Model Garden path: Google's host, or the endpoint's own as api_base."""
+    python = separate_python()
+    own = f"https://{led.whole.dns}" + led.whole.vertex.path(
+        f"/endpoints/{led.endpoint}", "v1beta1"
+    )
+    led.run(f"API_BASE = {own!r}\n{LITELLM}", python)
+
+
+@pytest.mark.client(
+    "LangChain", "`VertexAIModelGarden(endpoint_id=…)`: invoke, ainvoke, generate"
+)
+def test_langchain(led: Led) -> None:
+    """LangChain's Model Garden class asks over gRPC, whole, async and in batches."""
+    python = separate_python()
+    led.run(LANGCHAIN, python)
