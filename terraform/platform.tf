@@ -1,9 +1,10 @@
-# What on_request and on_tick do in Vertex AI: exactly these permissions.
+# What on_request and on_tick do in Vertex AI, and the log in which a model server
+# says why it failed: exactly these permissions.
 resource "google_project_iam_custom_role" "deployer" {
   project     = var.project
   role_id     = "weightdropDeployer"
   title       = "Weightdrop deployer"
-  description = "Makes, asks and removes models and endpoints in Vertex AI."
+  description = "Makes, asks and removes models and endpoints in Vertex AI, and reads why a server failed."
 
   permissions = [
     "aiplatform.endpoints.create",
@@ -19,6 +20,7 @@ resource "google_project_iam_custom_role" "deployer" {
     "aiplatform.models.list",
     "aiplatform.models.upload",
     "aiplatform.operations.list",
+    "logging.logEntries.list",
   ]
 
   depends_on = [google_project_service.this]

@@ -25,6 +25,7 @@ from weightdrop.core.deployment.platform import (
     ModelSpec,
     Operation,
     Resource,
+    ServerLog,
     ServerSpec,
 )
 from weightdrop.core.deployment.record import Deployment, Message, Revision
@@ -49,6 +50,7 @@ __all__ = [
     "Platform",
     "Records",
     "Resource",
+    "ServerLog",
     "ServerSpec",
     "Versioned",
 ]
@@ -317,6 +319,15 @@ class Platform(Protocol):
 
     def operation(self, name: str) -> Operation | None:
         """The operation as it is now; None if the platform forgot it."""
+        ...
+
+    def server_log(
+        self, endpoint: str, deployed_model_id: str, *, since: datetime
+    ) -> ServerLog:
+        """What the server of a deployed model wrote last, also after it ended.
+
+        Never fails: what is being reported must not be lost with it.
+        """
         ...
 
     def ask(self, endpoint: Endpoint, prompt: str, *, model: str) -> Answer:

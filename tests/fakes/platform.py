@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from weightdrop.core.deployment.naming import LABEL
 from weightdrop.core.deployment.phases import Reason
@@ -17,6 +18,7 @@ from weightdrop.ports import (
     ModelSpec,
     Operation,
     Resource,
+    ServerLog,
 )
 
 STAGES = ("STARTING_DEPLOYMENT", "STARTING_MODEL_SERVER", "SUCCESSFULLY_DEPLOYED")
@@ -53,6 +55,7 @@ class MemoryPlatform:
         gpus: Accelerators there are; a deployment beyond them is refused.
         faults: Deployed model id to how its next deployment fails.
         mute: Deployed model ids whose server answers with an error.
+        logs: What the servers of deployed model ids wrote last.
         calls: Every call that changes something, in order.
     """
 
@@ -60,6 +63,7 @@ class MemoryPlatform:
         self.gpus = gpus
         self.faults: dict[str, Fault] = {}
         self.mute: set[str] = set()
+        self.logs: dict[str, ServerLog] = {}
         self.calls: list[tuple[str, str]] = []
         self._project = project
         self._models: dict[str, dict[str, str]] = {}
@@ -219,6 +223,12 @@ class MemoryPlatform:
     def operation(self, name: str) -> Operation | None:
         """See weightdrop.ports.Platform."""
         return self._operations.get(name)
+
+    def server_log(
+        self, endpoint: str, deployed_model_id: str, *, since: datetime
+    ) -> ServerLog:
+        """See weightdrop.ports.Platform."""
+        return self.logs.get(deployed_model_id, ServerLog(()))
 
     def ask(self, endpoint: Endpoint, prompt: str, *, model: str) -> Answer:
         """See weightdrop.ports.Platform."""

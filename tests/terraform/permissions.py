@@ -66,7 +66,7 @@ CALLS: Mapping[str, Mapping[str, frozenset[str]]] = {
                 "aiplatform.operations.list",
             }
         ),
-        "post": frozenset({"aiplatform.endpoints.predict"}),
+        "post": frozenset({"aiplatform.endpoints.predict", "logging.logEntries.list"}),
     },
 }
 """Permissions by port and vendor call."""

@@ -30,6 +30,7 @@ from weightdrop.errors import (
 )
 from weightdrop.ports import Bus, Clock, Operation, Platform, Records
 from weightdrop.services import specs
+from weightdrop.services.last_words import last_words
 from weightdrop.services.session import Session
 from weightdrop.services.verify import Verifier
 from weightdrop.settings import Settings
@@ -142,8 +143,23 @@ class Reconciler:
             if isinstance(error, QuotaError)
             else _BLAME.get(revision.phase, Reason.PLATFORM)
         )
+        return self._failed(deployment, revision, reason, str(error))
+
+    def _failed(
+        self,
+        deployment: Deployment,
+        revision: Revision,
+        reason: Reason,
+        words: str,
+        *,
+        tail: tuple[str, ...] = (),
+    ) -> Taken:
+        """End `revision` badly, with the last words of its server if it had one."""
+        if not tail:
+            log = last_words(self.platform, deployment, revision)
+            words, tail = f"{words} {log.hint}".rstrip(), log.lines
         now = self.clock.now()
-        return Taken(fail(deployment, revision, reason, str(error), now=now))
+        return Taken(fail(deployment, revision, reason, words, now=now, log_tail=tail))
 
     # ------------------------------------------------------------ the steps
 
@@ -200,15 +216,9 @@ class Reconciler:
     ) -> Taken:
         fault = operation.fault
         if fault is not None:
-            failed = fail(
-                deployment,
-                revision,
-                fault.reason,
-                fault.message,
-                now=self.clock.now(),
-                log_tail=fault.log_tail,
+            return self._failed(
+                deployment, revision, fault.reason, fault.message, tail=fault.log_tail
             )
-            return Taken(failed)
         if revision.phase is Phase.UPLOADING:
             return self._moved(deployment, revision, Phase.CREATING_ENDPOINT)
         if revision.phase is Phase.CREATING_ENDPOINT:
@@ -257,14 +267,7 @@ class Reconciler:
     def _verify(self, deployment: Deployment, revision: Revision) -> Taken:
         outcome = Verifier(self.platform).verify(deployment, revision)
         if outcome.words:
-            failed = fail(
-                deployment,
-                revision,
-                Reason.NO_ANSWER,
-                outcome.words,
-                now=self.clock.now(),
-            )
-            return Taken(failed)
+            return self._failed(deployment, revision, Reason.NO_ANSWER, outcome.words)
         if not outcome.answered:
             return Taken(None, wait=True)
         return Taken(self._ready(deployment, revision))
@@ -287,8 +290,7 @@ class Reconciler:
         words = f"The phase {revision.phase.value} did not end in time."
         if revision.stage:
             words += f" Last stage: {revision.stage}."
-        now = self.clock.now()
-        return Taken(fail(deployment, revision, reason, words, now=now))
+        return self._failed(deployment, revision, reason, words)
 
     def _undeploy(self, deployment: Deployment, revision: Revision) -> Taken:
         if revision.operation:

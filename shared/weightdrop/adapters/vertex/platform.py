@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from weightdrop.adapters.vertex import messages
@@ -10,6 +11,7 @@ from weightdrop.adapters.vertex.clients import Clients, retry
 from weightdrop.adapters.vertex.faults import translated
 from weightdrop.adapters.vertex.names import last, ours, region_of
 from weightdrop.adapters.vertex.operations import OperationReader
+from weightdrop.adapters.vertex.serverlog import GOOGLE, ServerLogs
 from weightdrop.core.deployment.naming import LABEL
 from weightdrop.errors import ConflictError, NotFoundError, TransientError
 from weightdrop.ports import (
@@ -20,6 +22,7 @@ from weightdrop.ports import (
     ModelSpec,
     Operation,
     Resource,
+    ServerLog,
 )
 
 _TIMEOUT = 30.0
@@ -39,6 +42,8 @@ class VertexPlatform:
             for Google's service with the default credentials.
         deploy_seconds: How long a deployed model may take to become healthy.
         safeguards: Account, key and network of what is made.
+        logging: Base URL of Cloud Logging; by default Google's, and none where
+            `endpoint` is a stand-in, which tells a server's last words itself.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class VertexPlatform:
         endpoint: str = "",
         deploy_seconds: float = messages.LONGEST_DEPLOYMENT,
         safeguards: messages.Safeguards = messages.PLAIN,
+        logging: str = "",
     ) -> None:
         self._project = project
         self._endpoint = endpoint.rstrip("/")
@@ -55,6 +61,8 @@ class VertexPlatform:
         self._safeguards = safeguards
         self._clients = Clients(self._endpoint)
         self._operations = OperationReader(self._clients, project)
+        url = logging or ("" if self._endpoint else GOOGLE)
+        self._logs = ServerLogs(self._clients, project=project, url=url)
 
     # -------------------------------------------------------------- models
 
@@ -216,6 +224,12 @@ class VertexPlatform:
     def operation(self, name: str) -> Operation | None:
         """See `weightdrop.ports.Platform.operation`."""
         return self._operations.get(name)
+
+    def server_log(
+        self, endpoint: str, deployed_model_id: str, *, since: datetime
+    ) -> ServerLog:
+        """See `weightdrop.ports.Platform.server_log`."""
+        return self._logs.tail(last(endpoint), deployed_model_id, since)
 
     def ask(self, endpoint: Endpoint, prompt: str, *, model: str) -> Answer:
         """See `weightdrop.ports.Platform.ask`."""

@@ -88,6 +88,19 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerLog:
+    """What a model server wrote last.
+
+    Attributes:
+        lines: Oldest first; few, and none of them long.
+        hint: Why there are none, where they could not be read.
+    """
+
+    lines: tuple[str, ...]
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """A long-running operation as it is now.
 
