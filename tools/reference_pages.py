@@ -82,8 +82,10 @@ _EVENTS = """\
 CloudEvents 1.0 on the topic `weightdrop-events`, in Pub/Sub's binary form: the
 attributes `ce-id`, `ce-type`, `ce-source`, `ce-time` and so on, the data as JSON. The
 ordering key is the deployment's id. The id of an event follows from what it tells of:
-the same event twice has the same id twice, so keep the ids you have seen. The
-[guide](../guides/events.md) has code.
+the same event twice has the same id twice, so keep the ids you have seen. Where traces
+are collected, `ce-traceparent` names that of the drop: see the guide
+[See what a drop did](../guides/observe.md).
+The [guide](../guides/events.md) has code.
 """
 _COMMANDS = """\
 # Command line

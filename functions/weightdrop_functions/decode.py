@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from weightdrop.core.deployment.tracing import ATTRIBUTE
 from weightdrop.errors import PermanentError
 
 FINALIZED = "google.cloud.storage.object.v1.finalized"
@@ -103,6 +104,13 @@ def deploy_request(attributes: Mapping[str, object], data: object) -> DeployRequ
     if not isinstance(deployment, str) or not isinstance(digest, str):
         raise PermanentError("a request that names no deployment")
     return DeployRequest(deployment=deployment, digest=digest)
+
+
+def trace_of(data: object) -> object:
+    """What a Pub/Sub message says about its trace; anything, or None."""
+    message = data.get("message") if isinstance(data, Mapping) else None
+    attributes = message.get("attributes") if isinstance(message, Mapping) else None
+    return attributes.get(ATTRIBUTE) if isinstance(attributes, Mapping) else None
 
 
 def operated(attributes: Mapping[str, object], data: object) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from weightdrop import logs, telemetry
 from weightdrop import settings as settings_module
 from weightdrop.clock import SystemClock
 from weightdrop.settings import Backend, Settings, home_folder
@@ -43,6 +44,18 @@ class App:
         self.settings = settings or settings_module.load()
         self.clock: Clock = SystemClock()
         self._swept: datetime | None = None
+
+    def observe(self) -> None:
+        """Have this process's logs and traces go where the settings say."""
+        chosen = self.settings
+        if chosen.backend is Backend.CLOUD:
+            logs.configure(context=lambda: telemetry.log_facts(chosen.project))
+        telemetry.use(self._sink if chosen.telemetry else None)
+
+    def _sink(self) -> telemetry.Sink:
+        from weightdrop.adapters import otel  # noqa: PLC0415
+
+        return otel.sink(self.settings.telemetry, project=self.settings.project)
 
     @cached_property
     def artifacts(self) -> Artifacts:

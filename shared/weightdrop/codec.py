@@ -26,6 +26,7 @@ import msgspec
 
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import SCHEMA, Deployment, Message, Revision
+from weightdrop.core.deployment.tracing import ATTRIBUTE
 from weightdrop.errors import PermanentError, TransientError
 
 MAX_BYTES = 900_000
@@ -144,7 +145,7 @@ def attributes(message: Message) -> dict[str, str]:
     """
     time = message.time.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if not message.type:
-        return {"id": message.id, "time": time}
+        return {"id": message.id, "time": time} | _traced("", message)
     return {
         "ce-specversion": "1.0",
         "ce-id": message.id,
@@ -153,7 +154,12 @@ def attributes(message: Message) -> dict[str, str]:
         "ce-subject": message.ordering_key,
         "ce-time": time,
         "content-type": "application/json",
-    }
+    } | _traced("ce-", message)
+
+
+def _traced(prefix: str, message: Message) -> dict[str, str]:
+    """CloudEvents' distributed tracing extension, where there is a trace."""
+    return {f"{prefix}{ATTRIBUTE}": message.trace} if message.trace else {}
 
 
 def received(
@@ -177,6 +183,7 @@ def received(
             type=attributes["ce-type"] if event else "",
             time=datetime.fromisoformat(attributes["ce-time" if event else "time"]),
             data=data.decode(),
+            trace=attributes.get(f"ce-{ATTRIBUTE}" if event else ATTRIBUTE, ""),
         )
     except (KeyError, ValueError) as error:
         raise PermanentError(

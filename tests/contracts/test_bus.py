@@ -23,6 +23,8 @@ from weightdrop.local.follower import SqliteFollower
 from weightdrop.local.queue import SqliteBus
 from weightdrop.ports import Bus, Follower
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -92,6 +94,7 @@ def test_an_event_arrives_as_it_was(place: Place) -> None:
         "event-1",
         time=NOON + timedelta(microseconds=123456),
         data='{"message": "größer 模型 \\u0000"}',
+        trace=TRACE,
     )
     with place.follower.follow(place.topic, idle_seconds=60) as messages:
         place.bus.publish(event)
@@ -101,7 +104,7 @@ def test_an_event_arrives_as_it_was(place: Place) -> None:
 
 def test_a_request_arrives_as_it_was(place: Place) -> None:
     """A message without a type, which is no CloudEvent, survives too."""
-    request = place.message("request-1", type="")
+    request = place.message("request-1", type="", trace=TRACE)
     with place.follower.follow(place.topic, idle_seconds=60) as messages:
         place.bus.publish(request)
 

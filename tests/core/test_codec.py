@@ -219,7 +219,10 @@ def test_no_token_crashes_the_reader(token: str) -> None:
 @pytest.mark.parametrize("kind", ["weightdrop.deployment.ready.v1", ""])
 def test_a_sent_message_is_received_as_it_was(kind: str) -> None:
     """Attributes and data make the message again, event or request."""
-    message = make_message(type=kind, time=NOON + timedelta(microseconds=1))
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    message = make_message(
+        type=kind, time=NOON + timedelta(microseconds=1), trace=trace
+    )
 
     received = codec.received(
         topic=message.topic,

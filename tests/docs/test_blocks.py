@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from docs.blocks import KINDS, Block, blocks
+from telemetry.traces import from_file, problems
 from weightdrop.cli import own_stack
+from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.local.supervisor import processes
 from weightdrop.local.supervisor.stack import Stack
 
@@ -30,6 +32,7 @@ PAGES = (DOCS / "index.md", TUTORIAL, *GUIDES)
 EXPECTED = {
     "events": "weightdrop.deployment.ready.v1",
     "local-development": "config.json last",
+    "observe": " s  drop\n",
     "query": "You asked: What is a weight?",
     "rejections": "shard-truncated model-00002-of-00004.safetensors",
     "roll-back": "revision  1 (",
@@ -118,6 +121,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(image.parent))
         patch.setenv("WEIGHTDROP_SETTLE_SECONDS", "0.5")
+        patch.setenv("WEIGHTDROP_TELEMETRY", f"file:{state}/telemetry.jsonl")
         process, stack = own_stack.start(state)
     yield Reader(home, desk, stack)
     process.terminate()
@@ -140,6 +144,20 @@ def test_the_tutorial_leads_to_an_answer(said: str) -> None:
     assert "You asked: How to tell the time by looking at the sky?" in said
     assert "superseded" in said
     assert "retired" in said
+
+
+@pytest.mark.usefixtures("said")
+def test_the_first_drop_is_one_trace_across_the_processes(reader: Reader) -> None:
+    """Three functions, a queue and a courier lie between its spans."""
+    state = reader.home / ".weightdrop"
+    told = from_file(
+        state / "telemetry.jsonl", deployment_id(reader.stack.bucket, "my-model")
+    )
+    first = min((it for it in told if it.name == "drop"), key=lambda it: str(it.start))
+    whole = [it for it in told if it.trace == first.trace]
+
+    assert problems(sorted(whole, key=lambda it: str(it.start))) == []
+    assert {"on_artifact", "on_request", "on_tick"} <= {it.name for it in whole}
 
 
 @pytest.mark.parametrize("page", pages("run"), ids=lambda page: page.stem)

@@ -13,8 +13,9 @@ from fakes.clock import FakeClock
 from weightdrop.core.deployment.events import DEAD_LETTERS_TOPIC, REQUESTS_TOPIC
 from weightdrop.core.deployment.record import Message
 from weightdrop.errors import NotFoundError, PermanentError
-from weightdrop.local.log import Watch
+from weightdrop.local.log import SCHEMA, Watch
 from weightdrop.local.queue import Claim, Retry, SqliteBus
+from weightdrop.local.sqlite import Database
 
 LEASE = 60.0
 RETRY = Retry(attempts=3, first_seconds=1, longest_seconds=10)
@@ -331,3 +332,22 @@ def test_a_long_tail_of_one_key_costs_nothing(queue: SqliteBus) -> None:
     steps = " / ".join(str(row[-1]) for row in plan)
     assert "by_available" in steps
     assert "TEMP B-TREE" not in steps
+
+
+def test_a_file_of_an_earlier_version_gains_the_new_column(tmp_path: Path) -> None:
+    """What waited in it is delivered, and what comes now carries its trace."""
+    path = tmp_path / "queue.db"
+    earlier = SCHEMA.replace(",\n    trace TEXT NOT NULL DEFAULT ''", "")
+    assert earlier != SCHEMA
+    with Database(path, schema=earlier).write() as connection:
+        connection.execute(
+            "INSERT INTO log (topic, id, ordering_key, type, time, data, published) "
+            "VALUES (?, 'old', 'a', '', 0, '{}', 0)",
+            (REQUESTS_TOPIC,),
+        )
+    made = SqliteBus(path)
+    made.publish(make_message("new", topic=REQUESTS_TOPIC, trace="00-a-b-01"))
+    found = [it.message for it in made.read(REQUESTS_TOPIC, after=0, limit=9)]
+
+    assert [(it.id, it.trace) for it in found] == [("old", ""), ("new", "00-a-b-01")]
+    made.close()

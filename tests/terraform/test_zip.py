@@ -159,6 +159,7 @@ PACKAGES = {
     "httpx": "httpx",
     "jinja2": "jinja2",
     "msgspec": "msgspec",
+    "opentelemetry": "opentelemetry-exporter-otlp-proto-http",
     "proto": "proto-plus",
     "requests": "requests",
     "werkzeug": "werkzeug",

@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from weightdrop import codec
 from weightdrop.core.deployment.record import Message
@@ -24,7 +25,8 @@ CREATE TABLE IF NOT EXISTS log (
     origin TEXT NOT NULL DEFAULT '',
     reason TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
-    redriven INTEGER NOT NULL DEFAULT 0
+    redriven INTEGER NOT NULL DEFAULT 0,
+    trace TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS by_topic ON log (topic, sequence);
 CREATE TABLE IF NOT EXISTS subscriptions (topic TEXT PRIMARY KEY);
@@ -44,7 +46,10 @@ CREATE INDEX IF NOT EXISTS by_key ON deliveries (topic, ordering_key, sequence);
 # so `claim` looks at nothing it cannot take, however long a key's tail is.
 
 
-COLUMNS = "sequence, published, topic, id, ordering_key, type, time, data"
+LATER = (("log", "trace", "TEXT NOT NULL DEFAULT ''"),)
+"""Columns that files of earlier versions lack."""
+
+COLUMNS = "sequence, published, topic, id, ordering_key, type, time, data, trace"
 """What `entry` reads, in its order."""
 
 
@@ -65,7 +70,7 @@ class Watch:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, schema=SCHEMA)
+        self._database = Database(path, schema=SCHEMA, later=LATER)
         self._seen = -1
 
     def changed(self) -> bool:
@@ -104,6 +109,7 @@ def append(
         "type": message.type,
         "time": codec.microseconds(message.time),
         "data": message.data,
+        "trace": message.trace,
         "now": now,
         "origin": origin,
         "reason": reason,
@@ -111,8 +117,8 @@ def append(
     }
     sequence = connection.execute(
         "INSERT INTO log (topic, id, ordering_key, type, time, data, published, "
-        "origin, reason, attempts) VALUES (:topic, :id, :ordering_key, :type, :time, "
-        ":data, :now, :origin, :reason, :attempts)",
+        "origin, reason, attempts, trace) VALUES (:topic, :id, :ordering_key, :type, "
+        ":time, :data, :now, :origin, :reason, :attempts, :trace)",
         row,
     ).lastrowid
     connection.execute(
@@ -125,9 +131,9 @@ def append(
     )
 
 
-def entry(row: tuple[int, int, str, str, str, str, int, str]) -> Entry:
+def entry(row: tuple[Any, ...]) -> Entry:
     """The entry in a row of COLUMNS."""
-    sequence, published, topic, identity, key, kind, time, data = row
+    sequence, published, topic, identity, key, kind, time, data, trace = row
     message = Message(
         id=identity,
         topic=topic,
@@ -135,5 +141,6 @@ def entry(row: tuple[int, int, str, str, str, str, int, str]) -> Entry:
         type=kind,
         time=codec.from_microseconds(time),
         data=data,
+        trace=trace,
     )
     return Entry(sequence, codec.from_microseconds(published), message)

@@ -23,7 +23,7 @@ from weightdrop.clock import SystemClock
 from weightdrop.core.deployment.events import DEAD_LETTERS_TOPIC
 from weightdrop.core.deployment.record import Message
 from weightdrop.errors import NotFoundError
-from weightdrop.local.log import COLUMNS, SCHEMA, Entry, append, entry
+from weightdrop.local.log import COLUMNS, LATER, SCHEMA, Entry, append, entry
 from weightdrop.local.sqlite import Database
 from weightdrop.ports import Clock
 
@@ -101,7 +101,7 @@ class SqliteBus:
         dead_letter_topic: str = DEAD_LETTERS_TOPIC,
         retry: Retry | None = None,
     ) -> None:
-        self._database = Database(path, schema=SCHEMA)
+        self._database = Database(path, schema=SCHEMA, later=LATER)
         self._clock = clock or SystemClock()
         self._dead_letter_topic = dead_letter_topic
         self._retry = retry or Retry()
@@ -255,12 +255,13 @@ class SqliteBus:
         )
         return tuple(
             DeadLetter(
-                entry(row[:8]),
-                origin=row[8],
-                reason=row[9] or _told_reason(row[7]),
-                attempts=row[10],
+                found,
+                origin=origin,
+                reason=reason or _told_reason(found.message.data),
+                attempts=attempts,
             )
-            for row in reversed(rows)
+            for *columns, origin, reason, attempts in reversed(rows)
+            for found in (entry(tuple(columns)),)
         )
 
     def redrive(self, sequence: int, *, held: Message | None = None) -> Message:
@@ -288,7 +289,8 @@ class SqliteBus:
             connection.execute(
                 "UPDATE log SET redriven = 1 WHERE sequence = ?", (sequence,)
             )
-            message = held or replace(entry(row[:8]).message, topic=row[8])
+            *columns, origin = row
+            message = held or replace(entry(tuple(columns)).message, topic=origin)
             append(connection, message, now=self._now())
         return message
 

@@ -29,11 +29,16 @@ class Database:
     Args:
         path: The file; its folder is made.
         schema: Statements that are harmless when repeated.
+        later: Table, name and definition of columns that `schema` has and files
+            of earlier versions lack; they are added.
     """
 
-    def __init__(self, path: Path, *, schema: str) -> None:
+    def __init__(
+        self, path: Path, *, schema: str, later: tuple[tuple[str, str, str], ...] = ()
+    ) -> None:
         self.path = path
         self._schema = schema
+        self._later = later
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inherited: list[sqlite3.Connection] = []
@@ -117,6 +122,20 @@ class Database:
                 time.sleep(0.01)
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(f"BEGIN IMMEDIATE; {self._schema} COMMIT;")
+        for table, column, definition in self._later:
+            self._add(connection, table, column, definition)
+
+    def _add(
+        self, connection: sqlite3.Connection, table: str, column: str, definition: str
+    ) -> None:
+        columns = f"PRAGMA table_info({table})"
+        if any(row[1] == column for row in connection.execute(columns)):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have been quicker.
+        if not any(row[1] == column for row in connection.execute(columns)):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {definition}")
+        connection.execute("COMMIT")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

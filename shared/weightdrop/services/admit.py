@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from weightdrop import telemetry
 from weightdrop.core.artifacts.findings import Severity, Verdict
 from weightdrop.core.artifacts.model import ModelFacts
 from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
@@ -236,18 +237,21 @@ class Admission:
         artifacts: ArtifactSet,
         relevant: ArtifactSet,
     ) -> Deployment:
-        now = self.clock.now()
-        report = self._report(artifacts, deployment.overrides)
+        known = identity(relevant, deployment.overrides)
+        blank = self._revision(deployment, waiting, known)
+        listed = self.clock.now()
+        with telemetry.step("Inspect"):
+            report = self._report(artifacts, deployment.overrides)
         settles = settles_at(
             relevant,
             first=all(rev.phase is Phase.WAITING for rev in deployment.revisions),
             quiet=self.settings.settle_seconds,
         )
-        settling = settles is not None and settles > now
+        # What came while the folder was read is not in the listing.
+        settling = settles is not None and settles > listed
+        now = self.clock.now()
         revision = replace(
-            self._revision(
-                deployment, waiting, identity(relevant, deployment.overrides)
-            ),
+            blank,
             content=relevant.digest if deployment.overrides else "",
             findings=report.findings,
             missing=report.missing,
@@ -264,7 +268,7 @@ class Admission:
             return changed if waiting else tell(changed, revision, now)
         if report.verdict is Verdict.REJECTED:
             return admission.reject(changed, revision, Reason.INVALID, now)
-        return self._plan(changed, revision, report, now)
+        return self._plan(changed, revision, report)
 
     def _report(self, artifacts: ArtifactSet, overrides: Overrides) -> Report:
         from weightdrop.core.artifacts.overlay import laid_over  # noqa: PLC0415
@@ -290,7 +294,7 @@ class Admission:
         )
 
     def _plan(
-        self, deployment: Deployment, revision: Revision, report: Report, now: datetime
+        self, deployment: Deployment, revision: Revision, report: Report
     ) -> Deployment:
         if report.model is None:
             raise LookupError("an accepted report without model facts")
@@ -298,9 +302,11 @@ class Admission:
         if deployment.endpoint_name:
             # An endpoint cannot move; a new revision comes up beside the old one.
             options = replace(options, region=deployment.region)
-        planned = self.choose(
-            report.model, request_for(options, region=self.settings.region)
-        )
+        with telemetry.step("Plan"):
+            planned = self.choose(
+                report.model, request_for(options, region=self.settings.region)
+            )
+        now = self.clock.now()
         findings = (*report.findings, *planned.findings)
         if isinstance(planned, NoPlan):
             return admission.reject(

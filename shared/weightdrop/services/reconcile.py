@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from weightdrop import telemetry
 from weightdrop.core.deployment import naming, steps
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.core.deployment.record import Deployment, Revision
@@ -128,7 +129,8 @@ class Reconciler:
             return Taken(None)
         act = self._ACTS[type(step)]
         try:
-            return act(self, deployment, step.revision)
+            with telemetry.step(type(step).__name__):
+                return act(self, deployment, step.revision)
         except PermanentError as error:
             return self._refused(deployment, step.revision, error)
 

@@ -11,10 +11,12 @@ import logging
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from weightdrop import telemetry
 from weightdrop.core.deployment.record import Deployment
 from weightdrop.core.deployment.steps import due
 from weightdrop.errors import StaleError, TransientError
 from weightdrop.ports import Bus, Clock, Records, Versioned
+from weightdrop.services import spans
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,10 @@ class Session:
     def load(self, deployment_id: str) -> Deployment | None:
         """Read the record; None if there is none."""
         self.held = self.records.get(deployment_id)
-        return self.held.deployment if self.held else None
+        if self.held is None:
+            return None
+        telemetry.about(self.held.deployment)
+        return self.held.deployment
 
     def save(self, changed: Deployment) -> None:
         """Write `changed` where the record still is as it was read.
@@ -63,8 +68,8 @@ class Session:
             StaleError: If somebody else wrote first; nothing was written.
         """
         now = self.clock.now()
-        before = self.held.deployment.outbox if self.held else ()
-        known = {message.id for message in before}
+        before = self.held.deployment if self.held else None
+        known = {message.id for message in before.outbox} if before else set()
         fresh = tuple(
             message
             for message in changed.outbox
@@ -79,6 +84,8 @@ class Session:
             self.held = self.records.put(
                 stripped, version=self.held.version, events=fresh
             )
+        telemetry.about(stripped)
+        spans.moved(before, stripped)
 
     def claim(self, seconds: float) -> None:
         """Be the only one to take the record's steps for so many seconds.
@@ -104,7 +111,7 @@ class Session:
             if message.id in self._sent:
                 continue
             try:
-                self.bus.publish(message)
+                self.bus.publish(telemetry.sent(message))
             except TransientError as error:
                 log.warning("not published yet: %s %s", message.id, error)
                 return

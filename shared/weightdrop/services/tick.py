@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from weightdrop import logs
+from weightdrop import logs, telemetry
 from weightdrop.core.deployment.naming import deployed_model_id
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment
@@ -43,17 +43,21 @@ class Tick:
         """Look at what is due; returns how many records were looked at."""
         ids = self.records.due(self.reconciler.clock.now(), limit=BATCH)
         for deployment_id in ids:
-            try:
-                self._look(deployment_id)
-            except StaleError as error:
-                log.info("%s: %s", deployment_id, error)
-            except TransientError as error:
-                log.warning("%s: %s", deployment_id, error)
-                self._later(deployment_id, error.retry_after)
-            except WeightdropError:
-                log.exception("%s", deployment_id)
-                self._later(deployment_id, None)
+            with telemetry.work("on_tick"):
+                self._try(deployment_id)
         return len(ids)
+
+    def _try(self, deployment_id: str) -> None:
+        try:
+            self._look(deployment_id)
+        except StaleError as error:
+            log.info("%s: %s", deployment_id, error)
+        except TransientError as error:
+            log.warning("%s: %s", deployment_id, error)
+            self._later(deployment_id, error.retry_after)
+        except WeightdropError:
+            log.exception("%s", deployment_id)
+            self._later(deployment_id, None)
 
     def _look(self, deployment_id: str) -> None:
         held = self.records.get(deployment_id)

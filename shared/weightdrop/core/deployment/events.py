@@ -8,6 +8,7 @@ from datetime import datetime
 from weightdrop.core.deployment.naming import event_id
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment, Message, Revision
+from weightdrop.core.deployment.tracing import traceparent
 from weightdrop.core.deployment.views import endpoint_view, finding_view, model_view
 
 EVENTS_TOPIC = "weightdrop-events"
@@ -60,6 +61,7 @@ def event(deployment: Deployment, revision: Revision, now: datetime) -> Message 
         type=kind,
         time=now,
         data=json.dumps(event_data(deployment, revision), separators=(",", ":")),
+        trace=traceparent(deployment, revision),
     )
 
 
@@ -104,4 +106,5 @@ def request(deployment: Deployment, revision: Revision, now: datetime) -> Messag
             {"deployment": deployment.id, "digest": revision.digest},
             separators=(",", ":"),
         ),
+        trace=traceparent(deployment, revision),
     )

@@ -42,6 +42,7 @@ class Revision:
         deadline: When the phase gives up; None without a limit.
         recheck: When a waiting folder is looked at again at the latest.
         attempt: Counts from 1; raised by retry and rollback.
+        started: When a later attempt began; None in the first, see `created`.
         reason: Why it came to rest.
         message: The platform's or our own words on `reason`.
         log_tail: Last lines of the server's log, where it failed.
@@ -66,6 +67,7 @@ class Revision:
     deadline: datetime | None = None
     recheck: datetime | None = None
     attempt: int = 1
+    started: datetime | None = None
     reason: Reason = Reason.NONE
     message: str = ""
     log_tail: tuple[str, ...] = ()
@@ -92,6 +94,7 @@ class Message:
         type: CloudEvents type; empty for a deploy request.
         time: When the phase was entered.
         data: The body, as a JSON text.
+        trace: The drop's W3C trace context (`traceparent`); may be empty.
     """
 
     id: str
@@ -100,6 +103,7 @@ class Message:
     type: str
     time: datetime
     data: str
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,7 @@ def reactivate(deployment: Deployment, revision: Revision, now: datetime) -> Dep
         Phase.ACCEPTED,
         now=now,
         attempt=revision.attempt + 1,
+        started=now,
         reason=Reason.NONE,
         message="",
         log_tail=(),
