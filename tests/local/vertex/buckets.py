@@ -33,9 +33,9 @@ class Buckets:
             return False
         return answer.status_code == 200
 
-    def put(self, name: str, content: bytes = b"{}") -> None:
+    def put(self, name: str, content: bytes = b"{}", *, bucket: str = BUCKET) -> None:
         """Upload one object."""
-        place = f"{self.url}/upload/storage/v1/b/{BUCKET}/o"
+        place = f"{self.url}/upload/storage/v1/b/{bucket}/o"
         query = {"uploadType": "media", "name": name}
         httpx.post(place, params=query, content=content).raise_for_status()
 

@@ -21,12 +21,14 @@ L4 = {
 
 @pytest.fixture(scope="module")
 def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
-    """A bucket with a good folder `tiny` and a bad one `empty`."""
+    """A bucket with a good folder `tiny`, a bad one `bad`, and `side` of 20 files."""
     home = tmp_path_factory.mktemp("buckets")
     found = Buckets(home)
     make_tiny_llama(home / "tiny")
     found.put_folder(home / "tiny", "tiny")
     found.put("bad/config.json", b"{}")
+    for number in range(20):
+        found.put(f"side/{number}.bin", bytes(1000))
     yield found
     found.close()
 
@@ -156,3 +158,46 @@ def test_recommendations_name_machine_and_container(vertex: Running) -> None:
     assert one["spec"]["containerSpec"]["args"]
     assert one["userQuotaState"] == "QUOTA_STATE_USER_HAS_QUOTA"
     assert bad["error"]["status"] == "INVALID_ARGUMENT"
+
+
+def _upload(vertex: Running, **fields: Any) -> JSON:
+    model = {
+        "displayName": "d",
+        "artifactUri": "gs://models/side",
+        "containerSpec": {"imageUri": "i"},
+    }
+    return vertex.call("POST", "/models:upload", {"model": model, **fields})
+
+
+def test_versions_made_at_once_do_not_meet(vertex: Running, buckets: Buckets) -> None:
+    """Uploads of one model side by side get numbers and copies of their own."""
+    first = vertex.succeed(_upload(vertex, modelId="side"))
+    parent = {"parentModel": first["model"]}
+
+    started = [_upload(vertex, **parent) for _ in range(4)]
+    made = [vertex.succeed(operation)["modelVersionId"] for operation in started]
+
+    assert made == ["2", "3", "4", "5"]
+    for number in range(1, 6):
+        copy = f"us-central1/side/{number}/"
+        assert len(buckets.names("vertex-managed-local", copy)) == 20
+
+
+def test_a_copy_is_the_folder_and_nothing_else(
+    vertex: Running, buckets: Buckets
+) -> None:
+    """What an attempt that was cut short left behind is no part of the next model."""
+    buckets.put("whole/config.json")
+    managed, copy = "vertex-managed-local", "us-central1/whole/1/"
+    vertex.succeed(_upload(vertex, modelId="first"))
+    buckets.put(f"{copy}left-over.safetensors", bucket=managed)
+    model = {
+        "displayName": "d",
+        "artifactUri": "gs://models/whole",
+        "containerSpec": {"imageUri": "i"},
+    }
+    body = {"modelId": "whole", "model": model}
+
+    vertex.succeed(vertex.call("POST", "/models:upload", body))
+
+    assert buckets.names(managed, copy) == [f"{copy}config.json"]

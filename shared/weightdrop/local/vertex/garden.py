@@ -166,6 +166,7 @@ class Garden:
             "project": place.project,
             "location": place.location,
             "id": plan["model"],
+            "number": 1,
             "model": {
                 "displayName": plan["display"],
                 "artifactUri": plan["uri"],

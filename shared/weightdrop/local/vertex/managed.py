@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -64,6 +65,8 @@ class ManagedBucket:
     async def copy(self, uri: str, name: str) -> str:
         """Copy a folder to `name` in the managed bucket; safe to repeat.
 
+        What an earlier copy left there, and this folder does not have, goes.
+
         Returns:
             The copy's gs:// URI.
 
@@ -84,6 +87,8 @@ class ManagedBucket:
                 f"The artifact directory {uri} is empty or does not exist."
             )
         target = Folder(bucket=self._bucket, prefix=name)
+        kept = {f"{name}/{_below(source, item)}" for item in names}
+        await self._remove(target, kept=kept)
         gate = asyncio.Semaphore(_SIDE_BY_SIDE)
         await asyncio.gather(
             *(self._rewrite(source, target, item, gate) for item in names)
@@ -97,26 +102,13 @@ class ManagedBucket:
         target = folder(uri)
         if target.bucket != self._bucket:
             return
-        names = [item async for item in self._list(target)]
+        await self._remove(target, kept=frozenset())
+
+    async def _remove(self, target: Folder, *, kept: AbstractSet[str]) -> None:
+        names = [item async for item in self._list(target) if item not in kept]
         for name in names:
             path = f"/{quote(target.bucket, safe='')}/o/{quote(name, safe='')}"
             await self._send("DELETE", path, allowed=(204, _NOT_FOUND))
-
-    async def names(self, source: Folder) -> list[str]:
-        """Names of the objects in a folder, relative to it."""
-        cut = len(source.prefix) + 1 if source.prefix else 0
-        return [name[cut:] async for name in self._list(source)]
-
-    async def read(self, source: Folder, name: str, *, limit: int) -> bytes | None:
-        """The first `limit` bytes of an object in a folder, or None."""
-        full = quote(f"{source.prefix}/{name}".strip("/"), safe="")
-        answer = await self._send(
-            "GET",
-            f"/{quote(source.bucket, safe='')}/o/{full}?alt=media",
-            allowed=(206, _NOT_FOUND),
-            headers={"Range": f"bytes=0-{limit - 1}"},
-        )
-        return None if answer.status_code == _NOT_FOUND else answer.content
 
     async def _create(self) -> None:
         await self._send(
@@ -156,8 +148,7 @@ class ManagedBucket:
     async def _rewrite(
         self, source: Folder, target: Folder, name: str, gate: asyncio.Semaphore
     ) -> None:
-        relative = name[len(source.prefix) :].lstrip("/")
-        to = quote(f"{target.prefix}/{relative}", safe="")
+        to = quote(f"{target.prefix}/{_below(source, name)}", safe="")
         path = (
             f"/{quote(source.bucket, safe='')}/o/{quote(name, safe='')}"
             f"/rewriteTo/b/{target.bucket}/o/{to}"
@@ -201,3 +192,8 @@ class ManagedBucket:
         raise ApiError(
             "UNAVAILABLE", f"Cloud Storage did not answer {method} {path}: {trouble}"
         )
+
+
+def _below(source: Folder, name: str) -> str:
+    """An object's name relative to its folder."""
+    return name[len(source.prefix) :].lstrip("/")

@@ -49,14 +49,15 @@ class Models:
 
     def upload(self, place: Place, request: JSON, version: str) -> JSON:
         """Start to create a model or a new version of one."""
-        wanted = self.check_new(place, request)
-        return self._operations.start(
-            "upload_model",
-            parent=place.model(wanted["id"]),
-            message="UploadModelOperationMetadata",
-            version=version,
-            request=wanted,
-        )
+        with self._store.transaction():
+            wanted = self.check_new(place, request)
+            return self._operations.start(
+                "upload_model",
+                parent=place.model(wanted["id"]),
+                message="UploadModelOperationMetadata",
+                version=version,
+                request=wanted,
+            )
 
     def check_new(self, place: Place, request: JSON) -> JSON:
         """What `create` needs for an UploadModelRequest; ApiError if it may not be."""
@@ -79,8 +80,22 @@ class Models:
             "location": place.location,
             "project": place.project,
             "id": model_id,
+            "number": self._next_number(place, model_id),
             "model": model,
         }
+
+    def _next_number(self, place: Place, model_id: str) -> int:
+        """The number of the next version: those still being made count too."""
+        made = [
+            int(item["resource"]["versionId"])
+            for item in self._records(place, model_id)
+        ]
+        coming = [
+            item["number"]
+            for item in self._operations.pending("upload_model")
+            if (item["location"], item["id"]) == (place.location, model_id)
+        ]
+        return 1 + max(made + coming, default=0)
 
     async def discard(self, place: Place, model_id: str) -> None:
         """Remove a model with its copies at once; none is fine."""
@@ -240,9 +255,7 @@ class Models:
 
     async def _create(self, work: Work, place: Place, earlier: list[JSON]) -> JSON:
         request, model = work.request, work.request["model"]
-        number = 1 + max(
-            (int(item["resource"]["versionId"]) for item in earlier), default=0
-        )
+        number = request["number"]
         storage = ""
         if model.get("artifactUri"):
             name = f"{place.location}/{request['id']}/{number}"
