@@ -158,7 +158,7 @@ def _start(made: Lab, home: Path) -> None:
     for name, member in made.members.items():
         if name != "hotel":
             member.ready()
-    made.push_requests(made.members["on_request"].url)
+    made.topics(request_url=made.members["on_request"].url)
 
 
 def _kill(made: Lab, storm: Storm, stop: threading.Event) -> None:

@@ -19,6 +19,12 @@ class Backend(StrEnum):
 
     CLOUD = "cloud"
     LOCAL = "local"
+    EMULATORS = "emulators"
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether this is a local stack: nothing is paid for, nobody is let in."""
+        return self is not Backend.CLOUD
 
 
 class Weights(StrEnum):
@@ -33,7 +39,8 @@ class Settings:
     """Everything that can be set from outside.
 
     Attributes:
-        backend: `cloud` for Google's services, `local` for one machine.
+        backend: `cloud` for Google's services, `local` for one machine, `emulators`
+            for one machine with Google's emulators of Firestore and Pub/Sub.
         project: Google Cloud project id.
         region: Default region of deployments.
         buckets: Buckets whose drops are deployed; events of others are refused.

@@ -1,24 +1,25 @@
-"""The Google Cloud CLI's emulators, started on free ports for tests.
-
-Their jars are started directly: `gcloud beta emulators …` is a wrapper that
-costs a second and leaves its child behind when it is killed.
-"""
+"""The Google Cloud CLI's emulators, started on free ports for tests."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import httpx
+
+from weightdrop.local import emulators
+from weightdrop.local.emulators import EmulatorsMissingError
+
+__all__ = ["EmulatorsMissingError", "firestore", "pubsub", "required"]
+
+HOST = "127.0.0.1"
 
 REQUIRE = "WEIGHTDROP_REQUIRE_EMULATORS"
 """Set to 1 where a missing emulator is a failure and no reason to skip."""
@@ -26,43 +27,10 @@ REQUIRE = "WEIGHTDROP_REQUIRE_EMULATORS"
 START_SECONDS = 90.0
 """A JVM takes about a second; a loaded machine much longer."""
 
-FIRESTORE = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
-FIRESTORE_MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-PUBSUB = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"
-
-
-class EmulatorsMissingError(Exception):
-    """The emulators are not installed; the message says what to install."""
-
 
 def required() -> bool:
     """Whether a missing emulator is a failure."""
     return os.environ.get(REQUIRE, "") == "1"
-
-
-def _java() -> str:
-    java = shutil.which("java")
-    if java is None:
-        raise EmulatorsMissingError(
-            "java is not on PATH; the emulators need 17 or later"
-        )
-    return java
-
-
-def _jar(pattern: str) -> str:
-    gcloud = shutil.which("gcloud")
-    if gcloud is None:
-        raise EmulatorsMissingError(
-            "gcloud is not on PATH; install the Google Cloud CLI"
-        )
-    root = Path(gcloud).resolve().parent.parent
-    found = sorted(root.glob(pattern))
-    if not found:
-        raise EmulatorsMissingError(
-            f"{root} has no {pattern}; install the emulators with `gcloud components "
-            "install cloud-firestore-emulator pubsub-emulator`"
-        )
-    return str(found[-1])
 
 
 def _free_port() -> int:
@@ -76,11 +44,12 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _running(command: list[str]) -> Iterator[str]:
+def _running(command: Callable[[str, int], list[str]]) -> Iterator[str]:
     port = _free_port()
+    argv = command(HOST, port)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [*command, "--host=127.0.0.1", f"--port={port}"],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -121,8 +90,7 @@ def firestore() -> Iterator[str]:
     Raises:
         EmulatorsMissingError: It is not installed.
     """
-    command = [_java(), "-Xmx512m", "-Duser.language=en", "-cp", _jar(FIRESTORE)]
-    with _running([*command, FIRESTORE_MAIN, "start"]) as endpoint:
+    with _running(emulators.firestore) as endpoint:
         yield endpoint
 
 
@@ -133,5 +101,5 @@ def pubsub() -> Iterator[str]:
     Raises:
         EmulatorsMissingError: It is not installed.
     """
-    with _running([_java(), "-Xmx512m", "-jar", _jar(PUBSUB)]) as endpoint:
+    with _running(emulators.pubsub) as endpoint:
         yield endpoint

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,13 +41,14 @@ def until(look: Callable[[], T], what: str, *, seconds: float = SECONDS) -> T:
 class LocalStack:
     """A running stack and what tests do with it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *options: str) -> None:
         self.home = home
+        self.options = options
         self.start()
 
     def start(self) -> None:
         """Run `weightdrop up`."""
-        self.process, self.stack = own_stack.start(self.home)
+        self.process, self.stack = own_stack.start(self.home, *self.options)
         self.client = StatusClient(self.stack.urls["status"])
 
     def crash(self) -> None:
@@ -127,15 +129,26 @@ def _serves(pid: int) -> bool:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A stack that the tests of one module share."""
-    home = tmp_path_factory.mktemp("home")
-    running = LocalStack(home)
-    yield running
+    with stopped(LocalStack(tmp_path_factory.mktemp("home"))) as running:
+        yield running
+
+
+@contextmanager
+def stopped(running: LocalStack) -> Iterator[LocalStack]:
+    """Nothing of a stack runs afterwards."""
+    try:
+        yield running
+    finally:
+        _stop(running)
+
+
+def _stop(running: LocalStack) -> None:
     running.process.terminate()
     try:
         running.process.wait(15)
     except subprocess.TimeoutExpired:
         running.crash()
-    processes.end_all(home, grace=0.0, limit=10.0)
+    processes.end_all(running.home, grace=0.0, limit=10.0)
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1 import SubscriberClient
 
 from contracts import emulators
 from weightdrop.adapters.pubsub import connection
+from weightdrop.adapters.pubsub_topics import Topics
 from weightdrop.bootstrap import App
-from weightdrop.core.deployment.events import (
-    DEAD_LETTERS_TOPIC,
-    EVENTS_TOPIC,
-    REQUESTS_TOPIC,
-)
+from weightdrop.core.deployment.events import EVENTS_TOPIC
 from weightdrop.local.supervisor.layout import UNWANTED, functions_source
 from weightdrop.settings import load, variable
 
@@ -209,49 +205,14 @@ class Lab:
 
     # ------------------------------------------------------------------ topics
 
-    def topics(self) -> None:
-        """Make the topics, and the subscriptions that keep events and letters."""
-        with PublisherClient(**connection(PublisherClient, self.pubsub)) as admin:
-            for topic in (EVENTS_TOPIC, REQUESTS_TOPIC, DEAD_LETTERS_TOPIC):
-                admin.create_topic(name=_path("topics", topic))
-        with SubscriberClient(**connection(SubscriberClient, self.pubsub)) as reader:
-            for name, topic in (
-                (DEAD_LETTERS_TOPIC, DEAD_LETTERS_TOPIC),
-                (EVENTS_SUBSCRIPTION, EVENTS_TOPIC),
-            ):
-                reader.create_subscription(
-                    request={
-                        "name": _path("subscriptions", name),
-                        "topic": _path("topics", topic),
-                        "ack_deadline_seconds": 600,
-                    }
-                )
+    def topics(self, *, request_url: str = "") -> None:
+        """Make the topics, and the subscriptions that keep events and letters.
 
-    def push_requests(self, url: str) -> None:
-        """Have requests pushed to on_request, as Eventarc does.
-
-        functions-framework makes the CloudEvent of a push, and takes the topic
-        from the path.
+        With `request_url`, requests are pushed to on_request there.
         """
-        with SubscriberClient(**connection(SubscriberClient, self.pubsub)) as reader:
-            reader.create_subscription(
-                request={
-                    "name": _path("subscriptions", "on-request"),
-                    "topic": _path("topics", REQUESTS_TOPIC),
-                    "push_config": {
-                        "push_endpoint": f"{url}/{_path('topics', REQUESTS_TOPIC)}"
-                    },
-                    "ack_deadline_seconds": 120,
-                    "dead_letter_policy": {
-                        "dead_letter_topic": _path("topics", DEAD_LETTERS_TOPIC),
-                        "max_delivery_attempts": 100,
-                    },
-                    "retry_policy": {
-                        "minimum_backoff": timedelta(seconds=1),
-                        "maximum_backoff": timedelta(seconds=10),
-                    },
-                }
-            )
+        made = Topics(PROJECT, endpoint=self.pubsub)
+        made.ensure(request_url=request_url)
+        made.subscribe(EVENTS_SUBSCRIPTION, EVENTS_TOPIC)
 
     def pulled(self, subscription: str) -> Iterator[Any]:
         """What a subscription holds, acknowledged, until a pull brings nothing."""

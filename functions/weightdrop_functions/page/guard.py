@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from weightdrop.errors import PermanentError
-from weightdrop.settings import Backend, Settings
+from weightdrop.settings import Settings
 
 if TYPE_CHECKING:
     from flask import Request, Response
@@ -46,7 +46,7 @@ def check_host(request: Request, settings: Settings) -> None:
     Raises:
         ForeignError: For any other name.
     """
-    if settings.backend is not Backend.LOCAL:
+    if not settings.backend.one_machine:
         return
     asked = urlsplit(f"//{request.host}").hostname
     if asked not in _LOOPBACK | {urlsplit(settings.base_url).hostname}:

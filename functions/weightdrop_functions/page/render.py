@@ -14,7 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from weightdrop import __version__
 from weightdrop.errors import NotFoundError
-from weightdrop.settings import Backend
 from weightdrop_functions.page import words
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Site:
     @property
     def local(self) -> bool:
         """Whether this is the stack of one machine, where nothing is paid for."""
-        return self.app.settings.backend is Backend.LOCAL
+        return self.app.settings.backend.one_machine
 
 
 @cache

@@ -44,6 +44,7 @@ def find_target(*, home: Path | None = None, url: str = "") -> Target:
         url: Base URL of the status function.
     """
     from weightdrop.local.supervisor import stack as stacks  # noqa: PLC0415  # lazy
+    from weightdrop.local.supervisor.layout import PROJECT  # noqa: PLC0415
 
     settings = load()
     if home is not None:
@@ -53,9 +54,19 @@ def find_target(*, home: Path | None = None, url: str = "") -> Target:
     stack = stacks.find(home_folder(settings))
     if stack is None:
         return Target(settings, "")
+    if "firestore" in stack.urls:
+        settings = replace(
+            settings,
+            backend=Backend.EMULATORS,
+            project=PROJECT,
+            database=Settings().database,
+            firestore_endpoint=stack.urls["firestore"].removeprefix("http://"),
+            pubsub_endpoint=stack.urls["pubsub"].removeprefix("http://"),
+        )
+    else:
+        settings = replace(settings, backend=Backend.LOCAL)
     settings = replace(
         settings,
-        backend=Backend.LOCAL,
         home=Path(stack.home),
         storage_endpoint=stack.urls["bucket"],
         vertex_endpoint=stack.urls["vertex"],

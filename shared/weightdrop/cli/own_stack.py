@@ -26,8 +26,12 @@ STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
 
 
-def start(home: Path) -> tuple[subprocess.Popen[bytes], Stack]:
+def start(home: Path, *options: str) -> tuple[subprocess.Popen[bytes], Stack]:
     """Run `weightdrop up` on free ports and wait until it is ready.
+
+    Args:
+        home: Folder of its state.
+        options: Further options of the command.
 
     Must be called from a thread that lives as long as the stack shall.
 
@@ -39,7 +43,7 @@ def start(home: Path) -> tuple[subprocess.Popen[bytes], Stack]:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "weightdrop.cli", "up"),
-                *("--home", str(home), "--port", "0"),
+                *("--home", str(home), "--port", "0", *options),
             ],
             cwd=home,
             env=child_environment({}, without=(variable("base_url"),)),

@@ -27,22 +27,31 @@ from weightdrop.settings import Settings, home_folder, load
     type=click.IntRange(0, 65535),
     default=DEFAULT_PORT,
     show_default=True,
-    help="First of its six ports; 0 takes free ones, the same the next time.",
+    help="First of its ports; 0 takes free ones, the same the next time.",
 )
 @click.option(
     "--bucket", default=DEFAULT_BUCKET, show_default=True, help="Bucket to watch."
 )
 @click.option(
+    "--emulators",
+    is_flag=True,
+    help="Keep records and messages on Google's emulators of Firestore and Pub/Sub.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print what is where as JSON, once ready."
 )
-def up(*, home: Path | None, port: int, bucket: str, as_json: bool) -> int:
+def up(
+    *, home: Path | None, port: int, bucket: str, emulators: bool, as_json: bool
+) -> int:
     """Run the whole of Weightdrop on this machine, with real vLLM, until Ctrl-C.
 
     For trying, developing and testing: it asks nobody for a password, and
     binds 127.0.0.1 only.
     """
     settings = load() if home is None else replace(load(), home=home)
-    layout = Layout(home=home_folder(settings), port=port, bucket=bucket)
+    layout = Layout(
+        home=home_folder(settings), port=port, bucket=bucket, emulators=emulators
+    )
     begin = time.monotonic()
 
     def say(line: str) -> None:

@@ -19,10 +19,15 @@ from weightdrop.core.deployment.events import REQUESTS_TOPIC
 from weightdrop.errors import UsageError
 from weightdrop.local.courier.delivery import Route, deliver, prune
 from weightdrop.local.courier.ticker import tick
+from weightdrop.local.courier.topics import keep_topics
 from weightdrop.local.log import Watch
 from weightdrop.local.queue import FILE_NAME, SqliteBus
 
 LOCK_NAME = "courier.lock"
+_LIMITS = httpx.Limits(max_keepalive_connections=0)
+"""A kept connection that the function just closed would look like a refusal.
+Everything is on loopback, so no proxy of the environment may see it either."""
+
 LOCK_SECONDS = 5.0
 """How long a courier that is just ending is waited for."""
 
@@ -37,6 +42,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tick-url", required=True, help="where on_tick is")
     parser.add_argument("--tick-seconds", type=float, default=1.0)
     parser.add_argument("--project", default="local")
+    parser.add_argument(
+        "--pubsub",
+        default="",
+        help="host:port of a Pub/Sub emulator, which delivers requests itself",
+    )
     return parser.parse_args()
 
 
@@ -60,17 +70,39 @@ def _only_one(home: Path) -> Iterator[None]:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
+    if arguments.pubsub:
+        await _beside_pubsub(arguments)
+    else:
+        await _with_queue(arguments)
+
+
+async def _beside_pubsub(arguments: argparse.Namespace) -> None:
+    """Only tick: what is published is pushed by the emulator, once it is told to."""
+    async with (
+        httpx.AsyncClient(trust_env=False, limits=_LIMITS) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(
+            keep_topics(
+                arguments.pubsub,
+                project=arguments.project,
+                request_url=arguments.request_url,
+            )
+        )
+        group.create_task(
+            tick(arguments.tick_url, seconds=arguments.tick_seconds, client=client)
+        )
+
+
+async def _with_queue(arguments: argparse.Namespace) -> None:
     path = arguments.home / FILE_NAME
     queue, watch = SqliteBus(path), Watch(path)
     route = Route(
         topic=REQUESTS_TOPIC, url=arguments.request_url, project=arguments.project
     )
-    # Everything is on loopback: a proxy of the environment must not see it, and
-    # a kept connection that the function just closed would look like a refusal.
-    limits = httpx.Limits(max_keepalive_connections=0)
     try:
         async with (
-            httpx.AsyncClient(trust_env=False, limits=limits) as client,
+            httpx.AsyncClient(trust_env=False, limits=_LIMITS) as client,
             asyncio.TaskGroup() as group,
         ):
             group.create_task(deliver(queue, route, client, watch))

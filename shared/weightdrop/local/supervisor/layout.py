@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.resources
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from weightdrop.local import emulators
 from weightdrop.settings import variable
 
 HOST = "127.0.0.1"
@@ -18,6 +20,10 @@ PROJECT = "local"
 REGION = "us-central1"
 PORTS = ("status", "bucket", "vertex", "on_artifact", "on_request", "on_tick")
 """Processes that listen, in the order of their ports from the base port on."""
+EMULATORS = ("firestore", "pubsub")
+"""The further ones of a stack on Google's emulators."""
+EMULATED = "emulated"
+"""Folder in the home of what must be forgotten when the emulators forget."""
 
 MARKER = "WEIGHTDROP_STACK"
 """Environment variable that every process of a stack inherits: its home."""
@@ -56,24 +62,42 @@ class Layout:
         home: Absolute folder of its state.
         port: First of its consecutive ports.
         bucket: The watched bucket.
+        emulators: Whether records and messages are on Google's emulators.
     """
 
     home: Path
     port: int
     bucket: str
+    emulators: bool = False
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """Processes that listen, in the order of their ports."""
+        return PORTS + EMULATORS if self.emulators else PORTS
+
+    @property
+    def state(self) -> Path:
+        """Folder of what the stand-ins know: as lasting as the records are."""
+        return self.home / EMULATED if self.emulators else self.home
 
     def port_of(self, name: str) -> int | None:
         """The port `name` listens on; None if it does not listen."""
-        return self.port + PORTS.index(name) if name in PORTS else None
+        return (
+            self.port + self.listeners.index(name) if name in self.listeners else None
+        )
+
+    def address(self, name: str) -> str:
+        """Host and port of a process that listens."""
+        return f"{HOST}:{self.port_of(name)}"
 
     def url(self, name: str) -> str:
         """The base URL of a process that listens."""
-        return f"http://{HOST}:{self.port_of(name)}"
+        return f"http://{self.address(name)}"
 
     @property
     def urls(self) -> dict[str, str]:
         """All base URLs by process."""
-        return {name: self.url(name) for name in PORTS}
+        return {name: self.url(name) for name in self.listeners}
 
     @property
     def folder(self) -> Path:
@@ -149,20 +173,34 @@ def _module(layout: Layout, name: str, title: str, *args: str) -> Service:
     )
 
 
+def _emulators(layout: Layout) -> Iterator[Service]:
+    commands = {"firestore": emulators.firestore, "pubsub": emulators.pubsub}
+    for name, title in (("firestore", "Firestore"), ("pubsub", "Pub/Sub")):
+        port = layout.port_of(name)
+        yield Service(
+            name=name,
+            title=f"{title} emulator",
+            argv=tuple(commands[name](HOST, port or 0)),
+            port=port,
+            grace=2.0,
+        )
+
+
 def services(layout: Layout) -> tuple[Service, ...]:
     """All processes of the stack, in the order in which they are started."""
-    home, url = layout.home, layout.url
+    home, url, state = layout.home, layout.url, layout.state
     return (
+        *(_emulators(layout) if layout.emulators else ()),
         _module(
             *(layout, "bucket", "bucket server"),
             *("--port", str(layout.port_of("bucket"))),
-            *("--root", str(home / "buckets"), "--state", str(home / "bucket.db")),
+            *("--root", str(home / "buckets"), "--state", str(state / "bucket.db")),
             *("--watch", layout.bucket, "--notify", url("on_artifact")),
         ),
         _module(
             *(layout, "vertex", "Vertex AI stand-in"),
             *("--port", str(layout.port_of("vertex"))),
-            *("--home", str(home / "vertex"), "--project", PROJECT),
+            *("--home", str(state / "vertex"), "--project", PROJECT),
             *("--storage-endpoint", url("bucket")),
         ),
         _function(layout, "on_artifact", "function on_artifact"),
@@ -173,6 +211,7 @@ def services(layout: Layout) -> tuple[Service, ...]:
             *(layout, "courier", "courier"),
             *("--home", str(home), "--request-url", url("on_request")),
             *("--tick-url", url("on_tick"), "--tick-seconds", str(TICK_SECONDS)),
+            *(("--pubsub", layout.address("pubsub")) if layout.emulators else ()),
         ),
     )
 
@@ -190,6 +229,13 @@ def stack_variables(layout: Layout) -> dict[str, str]:
         "base_url": layout.url("status"),
         "serving_image": SERVING_IMAGE,
     }
+    if layout.emulators:
+        settings |= {
+            "backend": "emulators",
+            "firestore_endpoint": layout.address("firestore"),
+            "pubsub_endpoint": layout.address("pubsub"),
+            "database": "(default)",
+        }
     return {
         **{variable(field): text for field, text in settings.items()},
         MARKER: str(layout.home),

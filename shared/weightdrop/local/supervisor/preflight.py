@@ -17,6 +17,7 @@ from pathlib import Path
 from weightdrop.errors import UsageError
 from weightdrop.local.supervisor import processes, stack
 from weightdrop.local.supervisor.layout import (
+    EMULATORS,
     HOST,
     PORTS,
     Layout,
@@ -32,7 +33,7 @@ PORT_NOTE = "port"
 
 FOLDERS = ("buckets", "logs", "run", "vertex")
 _HIGHEST_PORT = 65535
-_SEARCHED_PORTS = range(18470, 32000, len(PORTS))
+_SEARCHED_PORTS = range(18470, 32000, len(PORTS + EMULATORS))
 """Below the range from which Linux takes ports for outgoing connections."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
@@ -80,10 +81,11 @@ def check_layout(layout: Layout) -> None:
             f"{layout.bucket!r} is no bucket name: use 3 to 63 lower-case letters, "
             "digits, hyphens, underscores and dots."
         )
-    if not 0 <= layout.port <= _HIGHEST_PORT - len(PORTS):
+    count = len(layout.listeners)
+    if not 0 <= layout.port <= _HIGHEST_PORT - count:
         raise UsageError(
-            f"Port {layout.port} is no base for {len(PORTS)} consecutive ports: "
-            f"choose one from 1024 to {_HIGHEST_PORT - len(PORTS)} with --port."
+            f"Port {layout.port} is no base for {count} consecutive ports: "
+            f"choose one from 1024 to {_HIGHEST_PORT - count} with --port."
         )
     if not functions_source().is_file():
         raise UsageError(
@@ -153,6 +155,17 @@ def end_leftovers(home: Path) -> None:
         )
 
 
+def forget_emulated(layout: Layout) -> None:
+    """Begin anew where the records do, which emulators keep in memory.
+
+    Servers of deployments that nobody has a record of would be removed one by
+    one; and what lies in the bucket would not be noticed again.
+    """
+    if layout.emulators:
+        shutil.rmtree(layout.state, ignore_errors=True)
+        layout.state.mkdir(parents=True, exist_ok=True)
+
+
 def port_free(port: int) -> bool:
     """Whether a server could listen on this port of the loopback address."""
     with socket.socket() as probe:
@@ -188,28 +201,29 @@ def choose_port(layout: Layout) -> Layout:
         UsageError: If there are none.
     """
     note = layout.home / PORT_NOTE
-    port = layout.port or _noted(note) or free_base_port()
+    count = len(layout.listeners)
+    port = layout.port or _noted(note, count) or free_base_port(count)
     with contextlib.suppress(OSError):  # a full disk is told of elsewhere
         note.write_text(f"{port}\n")
     return replace(layout, port=port)
 
 
-def _noted(note: Path) -> int:
+def _noted(note: Path, count: int) -> int:
     """The port of the last time; 0 if none is known, or it is taken."""
     try:
         port = int(note.read_text())
     except (OSError, ValueError):
         return 0
-    usable = 0 < port <= _HIGHEST_PORT - len(PORTS)
-    return port if usable and _all_free(port) else 0
+    usable = 0 < port <= _HIGHEST_PORT - count
+    return port if usable and _all_free(port, count) else 0
 
 
-def _all_free(base: int) -> bool:
-    return all(port_free(base + step) for step in range(len(PORTS)))
+def _all_free(base: int, count: int) -> bool:
+    return all(port_free(base + step) for step in range(count))
 
 
-def free_base_port() -> int:
-    """The base of consecutive free ports.
+def free_base_port(count: int) -> int:
+    """The base of so many consecutive free ports.
 
     Two stacks that start at the same moment look in different places.
 
@@ -219,9 +233,9 @@ def free_base_port() -> int:
     bases = list(_SEARCHED_PORTS)
     first = os.getpid() % len(bases)
     for base in bases[first:] + bases[:first]:
-        if _all_free(base):
+        if _all_free(base, count):
             return base
     raise UsageError(
-        f"No {len(PORTS)} consecutive ports from {bases[0]} to {bases[-1]} are free: "
+        f"No {count} consecutive ports from {bases[0]} to {bases[-1]} are free: "
         "choose a base with --port."
     )

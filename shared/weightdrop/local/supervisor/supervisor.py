@@ -81,6 +81,7 @@ class Supervisor:
         preflight.prepare_home(self._layout)
         with preflight.claim(home):
             preflight.end_leftovers(home)
+            preflight.forget_emulated(self._layout)
             self._settle()
             processes.adopt_orphans()
             with self._wake_on_signals() as bell:
