@@ -70,8 +70,10 @@ def stack(home: Path, *, vllm: bool) -> Iterator[Stack]:
     buckets = Buckets(home)
     make_tiny_llama(home / "tiny")
     buckets.put_folder(home / "tiny", "tiny")
-    google = f"{REGION}-aiplatform.googleapis.com"
-    authority, key = certificate(home, google)
+    hosts = (
+        f"{REGION}{part}-aiplatform.googleapis.com" for part in ("", "-prediction")
+    )
+    authority, key = certificate(home, *hosts)
     tls_port = free_port()
     vertex = Running(
         home / "vertex",

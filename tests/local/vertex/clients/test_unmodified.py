@@ -7,7 +7,9 @@ processes are told is their makers' own way and nothing else.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from local.vertex.clients.running import PATIENCE, WITH_VLLM, Stack, led_here
 from local.vertex.running import CONTAINER
 
 pytestmark = WITH_VLLM
+GCLOUD = os.environ.get("WEIGHTDROP_GCLOUD", "gcloud")
 
 SAMPLE = """
 import vertexai
@@ -131,10 +134,15 @@ class Led:
 
     def run(self, script: str, python: Path = Path(sys.executable)) -> str:
         """What a script prints; it must end well."""
-        text = script.replace("ENDPOINT", self.endpoint)
+        return self.start(
+            [str(python), "-c", script.replace("ENDPOINT", self.endpoint)]
+        )
+
+    def start(self, command: list[str], **env: str) -> str:
+        """What a command prints; it must end well."""
         done = subprocess.run(
-            [str(python), "-c", text],
-            env={**os.environ, **self.env},
+            command,
+            env={**os.environ, **self.env, **env},
             cwd=self.whole.home,
             capture_output=True,
             text=True,
@@ -197,3 +205,32 @@ def test_langchain(led: Led) -> None:
     """LangChain's Model Garden class asks over gRPC, whole, async and in batches."""
     python = separate_python()
     led.run(LANGCHAIN, python)
+
+
+@pytest.mark.client(
+    "gcloud as it comes, through the proxy", "`ai endpoints describe`, `predict`"
+)
+def test_gcloud_without_overrides(led: Led, tmp_path: Path) -> None:
+    """Gcloud with no host but Google's own describes the endpoint and asks it."""
+    if shutil.which(GCLOUD) is None:
+        pytest.skip("gcloud is not installed")
+    request = tmp_path / "request.json"
+    request.write_text('{"instances": [{"prompt": "Hello", "max_tokens": 2}]}')
+    plain = {
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CONFIG": str(tmp_path),
+        "CLOUDSDK_CORE_PROJECT": "local",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+    }
+
+    def run(command: str, *more: str) -> str:
+        words = [GCLOUD, "ai", "endpoints", command, led.endpoint]
+        words += ["--region=us-central1", "--format=json", *more]
+        return led.start(words, **plain)
+
+    described = json.loads(run("describe"))
+    predicted = json.loads(run("predict", f"--json-request={request}"))
+
+    assert described["displayName"] == "custom-model-endpoint"
+    assert len(predicted["predictions"]) == 1
