@@ -12,7 +12,7 @@ CLIENTS := .venv-clients
 export PROJECT REGION
 
 .PHONY: simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
-  bench-serving bench-start families bench-cold bench-control storm \
+  bench-serving bench-start families bench-cold bench-control bench-bucket storm \
   functions-zip deploy image checkov clients clients-env
 
 help: ## Show this list
@@ -20,7 +20,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Install all that is needed into .venv (once, about 3.5 GB)
 
-$(STAMP): requirements/all.txt requirements/bootstrap.txt pyproject.toml tools/setup.sh
+$(STAMP): requirements/all.txt requirements/bootstrap.txt requirements/vision.txt pyproject.toml tools/setup.sh
 	@TORCH=$(TORCH) TORCH_INDEX=$(TORCH_INDEX) PYTHON=$(PYTHON) bash tools/setup.sh $(VENV)
 	@touch $@
 
@@ -85,6 +85,9 @@ bench-cold: setup ## Measure cold starts of the functions and write docs/benchma
 
 bench-control: setup ## Measure the warm control plane and write docs/benchmarks/control.md
 	@PYTHONPATH=tests:tools:functions $(BIN)/python tools/bench_control.py $(if $(COUNTS),--counts $(COUNTS))
+
+bench-bucket: setup ## Measure the local bucket server and write docs/benchmarks/bucket.md
+	@PYTHONPATH=tests $(BIN)/python tools/bench_bucket.py $(if $(GIB),--gib $(GIB))
 
 storm: setup ## Drop DROPS folders in a minute while functions are killed at random
 	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED))
