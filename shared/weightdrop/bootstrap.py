@@ -17,6 +17,7 @@ from weightdrop.clock import SystemClock
 from weightdrop.settings import Backend, Settings, home_folder
 
 if TYPE_CHECKING:
+    from weightdrop.credentials import Credentials
     from weightdrop.ports import (
         Artifacts,
         Bus,
@@ -72,6 +73,15 @@ class App:
         from weightdrop.adapters.gcs_upload import GcsUploads  # noqa: PLC0415
 
         return GcsUploads(self.settings)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """Who a command is in the cloud."""
+        from weightdrop.adapters.credentials import (  # noqa: PLC0415
+            GoogleCredentials,
+        )
+
+        return GoogleCredentials()
 
     @cached_property
     def records(self) -> Records:

@@ -73,4 +73,4 @@ def test_without_a_stack_or_project_the_call_is_wrong(
     """It says what to set."""
     outcome = cli("dead-letters", "--home", str(tmp_path / "none"))
 
-    assert (outcome.status, "WEIGHTDROP_PROJECT" in outcome.err) == (2, True)
+    assert (outcome.status, "--project" in outcome.err) == (2, True)

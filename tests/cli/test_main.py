@@ -78,7 +78,7 @@ def test_without_a_stack_one_sentence_says_what_to_do(
     assert outcome.out == ""
     assert outcome.err == (
         f"weightdrop: No stack is running in {tmp_path}: start one with "
-        "`weightdrop up`, or name the status function with --url.\n"
+        "`weightdrop up`, or name the cloud with --project or --url.\n"
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from fakes.builders import make_deployment, make_message, make_revision
+from fakes.builders import NOON, make_deployment, make_message, make_revision
+from weightdrop.cli import watching
 from weightdrop.core.artifacts.findings import Finding, Severity
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.core.deployment.record import Deployment
@@ -179,6 +181,48 @@ def test_watch_ends_when_it_rests(serving: Any) -> None:
     ]
     assert "CUDA out of memory" in outcomes[0].out
     assert "server_failed" in outcomes[0].out
+
+
+def test_watching_what_is_not_known_yet_says_so_and_waits(serving: Any) -> None:
+    """Whoever has just copied a folder may ask before it was noticed."""
+    outcomes: list[Any] = []
+    watch = threading.Thread(
+        target=lambda: outcomes.append(serving.weightdrop("status", ID, "--watch"))
+    )
+    watch.start()
+    watch.join(0.6)
+    assert watch.is_alive()
+    keep(serving, rejected())
+    watch.join(30)
+
+    assert outcomes[0].status == 1
+    assert outcomes[0].err.count(f"{ID} is not known yet; waiting 60 s") == 1
+
+
+def test_watching_what_never_comes_ends(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistyped id is said after a while, as a wrong call."""
+    monkeypatch.setattr(watching, "APPEAR_SECONDS", 0.3)
+    outcome = serving.weightdrop("status", "nobody-00000000", "--watch")
+
+    assert outcome.status == 2
+    assert "There is no deployment 'nobody-00000000'" in outcome.err
+
+
+def test_events_without_an_id_are_those_of_what_changed_last(serving: Any) -> None:
+    """Not of everything there ever was: a thousand deployments are as quick as ten."""
+    for number in range(5):
+        keep(
+            serving,
+            make_deployment(
+                f"tiny-{number:08}", updated=NOON + timedelta(minutes=number)
+            ),
+            make_message(f"event-{number}", ordering_key=f"tiny-{number:08}"),
+        )
+    found = serving.weightdrop("events", "--recent", "2", "--json").document["events"]
+
+    assert [event["id"] for event in found] == ["event-3", "event-4"]
 
 
 def test_events_are_shown_in_order(serving: Any) -> None:

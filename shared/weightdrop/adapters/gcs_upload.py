@@ -34,7 +34,8 @@ class GcsUploads:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._client = _client(settings)
+        with translated("reach Cloud Storage"):
+            self._client = _client(settings)
 
     def existing(self, bucket: str, prefix: str) -> dict[str, Kept]:
         """See `weightdrop.uploads.Uploads.existing`."""
@@ -99,7 +100,7 @@ class _Counted:
 def _client(settings: Settings) -> Any:
     endpoint = settings.storage_endpoint
     if not endpoint:
-        return storage.Client()
+        return storage.Client(project=settings.project)
     credentials = AnonymousCredentials()
     session = AuthorizedSession(credentials)
     # A proxy of the user's must not stand between processes of one machine.

@@ -6,18 +6,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import click
 import httpx
 
-from weightdrop.cli.client import StatusClient, View
+from weightdrop.cli.client import View
 from weightdrop.cli.context import (
+    Where,
+    endpoint_token,
     find_target,
     json_option,
-    require_status_url,
     resolve_id,
+    status_client,
     target_options,
 )
 from weightdrop.cli.terminal import clean, emit, err
@@ -33,6 +34,7 @@ TIMEOUT = httpx.Timeout(10.0, read=300.0)
 
 _LINE_BYTES = 1 << 20
 _BAD_REQUEST = 400
+_REFUSED = frozenset({401, 403})
 _SERVER_ERROR = 500
 
 
@@ -68,16 +70,25 @@ class EndpointClient:
         endpoint: The `endpoint` part of a deployment's status.
         max_tokens: Longest answer.
         temperature: 0 always gives the same answer.
+        token: Gives an access token; asked for over https:// alone.
     """
 
     def __init__(
-        self, endpoint: View, *, max_tokens: int = 64, temperature: float = 0.0
+        self,
+        endpoint: View,
+        *,
+        max_tokens: int = 64,
+        temperature: float = 0.0,
+        token: Callable[[], str] | None = None,
     ) -> None:
         self._base: str = endpoint["baseUrl"]
         self._model: str = endpoint.get("modelId", "")
         self._options = {"max_tokens": max_tokens, "temperature": temperature}
-        near = httpx.URL(self._base).host in {"127.0.0.1", "localhost"}
-        self._http = httpx.Client(timeout=TIMEOUT, trust_env=not near)
+        base = httpx.URL(self._base)
+        near = base.scheme == "http" and base.host in {"127.0.0.1", "localhost"}
+        secret = token if base.scheme == "https" else None
+        headers = {"Authorization": f"Bearer {secret()}"} if secret else {}
+        self._http = httpx.Client(timeout=TIMEOUT, trust_env=not near, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -228,6 +239,12 @@ def _check(response: httpx.Response) -> None:
     except (ValueError, LookupError, TypeError):
         message = response.text[:500]
     sentence = f"The endpoint answered {response.status_code}: {message}"
+    if response.status_code in _REFUSED:
+        raise PermanentError(
+            f"{sentence} You need the permission aiplatform.endpoints.predict (the "
+            "role roles/aiplatform.user), and to be logged in: `gcloud auth "
+            "application-default login`."
+        )
     if response.status_code == _BAD_REQUEST:
         raise UsageError(sentence)
     if response.status_code >= _SERVER_ERROR:
@@ -266,18 +283,20 @@ def ask(
     temperature: float,
     no_stream: bool,
     as_json: bool,
-    home: Path | None,
-    url: str,
+    where: Where,
 ) -> int:
     """Send PROMPT to the deployment ID and print the answer as it comes.
 
     It is asked as a chat; a model without a chat template completes the prompt.
     """
-    status = StatusClient(require_status_url(find_target(home=home, url=url)))
-    endpoint = endpoint_of(status.deployment(resolve_id(name)))
+    target = find_target(where)
+    endpoint = endpoint_of(status_client(target).deployment(resolve_id(name)))
     live = not (as_json or no_stream)
     with EndpointClient(
-        endpoint, max_tokens=max_tokens, temperature=temperature
+        endpoint,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        token=endpoint_token(target),
     ) as client:
         reply = _ask(client, prompt, live=live)
     if as_json:

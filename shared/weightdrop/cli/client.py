@@ -7,7 +7,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from weightdrop.errors import (
@@ -39,23 +39,30 @@ class StatusClient:
 
     Args:
         url: Its base URL.
+        token: Gives an identity token; asked for over https:// alone.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, token: Callable[[], str] | None = None) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise UsageError(f"{url!r} is no http:// or https:// address.")
         self._url = url.rstrip("/")
+        self._token = token if parts.scheme == "https" else None
         near = parts.hostname in _LOOPBACK
         proxies = [urllib.request.ProxyHandler({})] if near else []
         self._opener = urllib.request.build_opener(*proxies)
 
-    def deployments(self, *, phase: str = "") -> Iterator[View]:
-        """All deployments, newest update first, of one phase if given."""
+    def deployments(self, *, phase: str = "", size: int = _PAGE_SIZE) -> Iterator[View]:
+        """All deployments, newest update first, of one phase if given.
+
+        Args:
+            phase: Leave the others out.
+            size: How many are asked for at a time.
+        """
         token = ""
         while True:
             page = self._call(
-                "/deployments", phase=phase, pageSize=str(_PAGE_SIZE), pageToken=token
+                "/deployments", phase=phase, pageSize=str(size), pageToken=token
             )
             yield from page["deployments"]
             token = page.get("nextPageToken", "")
@@ -99,16 +106,19 @@ class StatusClient:
             address, method=method, data=b"{}" if method == "POST" else None
         )
         request.add_header("Content-Type", "application/json")
+        if self._token:
+            # Not sent on where the answer leads elsewhere.
+            request.add_unredirected_header("Authorization", f"Bearer {self._token()}")
         wait = float(given.get("wait", 0))
         try:
             with self._opener.open(request, timeout=TIMEOUT_SECONDS + wait) as answer:
                 view: View = json.load(answer)
         except urllib.error.HTTPError as error:
-            raise _translated(error, path) from error
+            raise _translated(error, path, url=self._url) from error
         except (OSError, http.client.HTTPException) as error:
             raise TransientError(
                 f"The status function at {self._url} does not answer ({error}): "
-                "see whether `weightdrop up` is running."
+                + ("look at --url." if self._token else "is `weightdrop up` running?")
             ) from error
         except ValueError as error:
             raise PermanentError(
@@ -121,12 +131,23 @@ def _quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
-def _translated(error: urllib.error.HTTPError, path: str) -> WeightdropError:
+_WHAT_TO_DO = {
+    401: "Log in with `gcloud auth login`; over http:// no token is sent.",
+    403: "Ask whoever runs it to add you to `status_invokers` in Terraform, and log "
+    "in with `gcloud auth login`.",
+    404: "Look at --url, --project and --region.",
+}
+
+
+def _translated(
+    error: urllib.error.HTTPError, path: str, *, url: str
+) -> WeightdropError:
     body = error.read(65536)
     try:
         message = str(json.loads(body)["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        message = f"The status function answered {error.code} to {path}."
+        message = f"{url} answered {error.code} to {path}. "
+        message += _WHAT_TO_DO.get(error.code, "Try again in a moment.")
     if error.code in _KINDS:
         return _KINDS[error.code](message)
     return TransientError(message)

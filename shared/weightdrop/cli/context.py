@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from weightdrop.cli.client import StatusClient
 from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.errors import UsageError
 from weightdrop.settings import Backend, Settings, home_folder, load
 
+if TYPE_CHECKING:
+    from weightdrop.credentials import Credentials
+
 GS = "gs://"
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+STATUS_URL = "https://{region}-{project}.cloudfunctions.net/weightdrop-status"
+"""Where Terraform puts the status function."""
+
+MODELS_BUCKET = "{project}-weightdrop-models"
+"""The watched bucket that Terraform makes, if it is not told another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The options by which a person chooses a stack or a cloud.
+
+    Attributes:
+        home: Folder of the local stack's state; None for the setting.
+        url: Base URL of a status function.
+        project: Google Cloud project id.
+        region: Region of the status function; empty for the setting.
+    """
+
+    home: Path | None = None
+    url: str = ""
+    project: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +51,67 @@ class Target:
     Attributes:
         settings: As read, with the local stack's addresses where one runs.
         status_url: Base URL of the status function; empty if unknown.
-        bucket: The local stack's watched bucket; empty without one.
+        bucket: The watched bucket; empty if unknown.
+        local: Whether it is a stack on this machine.
     """
 
     settings: Settings
     status_url: str
     bucket: str = ""
+    local: bool = False
 
 
-def find_target(*, home: Path | None = None, url: str = "") -> Target:
+def find_target(where: Where | None = None) -> Target:
     """The stack or cloud to speak to.
 
-    An address given with `--url` or WEIGHTDROP_BASE_URL wins; else the local
-    stack that runs in the home folder.
-
-    Args:
-        home: Folder of the local stack's state; the setting by default.
-        url: Base URL of the status function.
+    What is named by an option goes before the environment: an address, a project, a
+    home. Then WEIGHTDROP_BASE_URL, then a local stack that runs, then the function of
+    WEIGHTDROP_PROJECT.
     """
+    chosen = where or Where()
+    settings = _settings(chosen)
+    if chosen.url:
+        return _cloud(settings, chosen.url)
+    if chosen.project:
+        return _cloud(settings, _status_url(settings))
+    if settings.base_url and chosen.home is None:
+        return _cloud(settings, settings.base_url)
+    if found := _stack(settings):
+        return found
+    if settings.project != Settings().project and chosen.home is None:
+        return _cloud(settings, _status_url(settings))
+    return Target(settings, "")
+
+
+def _settings(where: Where) -> Settings:
+    settings = load()
+    return replace(
+        settings,
+        home=where.home or settings.home,
+        project=where.project or settings.project,
+        region=where.region or settings.region,
+    )
+
+
+def _status_url(settings: Settings) -> str:
+    return STATUS_URL.format(region=settings.region, project=settings.project)
+
+
+def _cloud(settings: Settings, url: str) -> Target:
+    known = settings.project != Settings().project
+    made = MODELS_BUCKET.format(project=settings.project) if known else ""
+    bucket = settings.buckets[0] if settings.buckets else made
+    return Target(settings, url.rstrip("/"), bucket)
+
+
+def _stack(settings: Settings) -> Target | None:
+    """The local stack that runs in the home folder."""
     from weightdrop.local.supervisor import stack as stacks  # noqa: PLC0415  # lazy
     from weightdrop.local.supervisor.layout import PROJECT  # noqa: PLC0415
 
-    settings = load()
-    if home is not None:
-        settings = replace(settings, home=home)
-    if url or settings.base_url:
-        return Target(settings, (url or settings.base_url).rstrip("/"))
     stack = stacks.find(home_folder(settings))
     if stack is None:
-        return Target(settings, "")
+        return None
     if "firestore" in stack.urls:
         settings = replace(
             settings,
@@ -73,21 +131,35 @@ def find_target(*, home: Path | None = None, url: str = "") -> Target:
         base_url=stack.urls["status"],
         buckets=(stack.bucket,),
     )
-    return Target(settings, stack.urls["status"], stack.bucket)
+    return Target(settings, stack.urls["status"], stack.bucket, local=True)
 
 
-def require_status_url(target: Target) -> str:
-    """The status function's address.
+def status_client(target: Target) -> StatusClient:
+    """The status function, asked as whoever runs the command.
 
     Raises:
-        UsageError: If there is none.
+        UsageError: If nobody knows where it is.
     """
     if not target.status_url:
         raise UsageError(
             f"No stack is running in {home_folder(target.settings)}: start one with "
-            "`weightdrop up`, or name the status function with --url."
+            "`weightdrop up`, or name the cloud with --project or --url."
         )
-    return target.status_url
+    url = target.status_url
+    return StatusClient(url, token=lambda: _credentials(target).identity_token(url))
+
+
+def endpoint_token(target: Target) -> Callable[[], str]:
+    """What gives tokens for Vertex AI's endpoints."""
+    return lambda: _credentials(target).access_token()
+
+
+@functools.cache
+def _credentials(target: Target) -> Credentials:
+    """Who gives tokens, and keeps them: one is asked for at each request."""
+    from weightdrop.bootstrap import App  # noqa: PLC0415  # only the cloud asks
+
+    return App(target.settings).credentials
 
 
 def parse_gs(source: str) -> tuple[str, str]:
@@ -107,17 +179,25 @@ def resolve_id(name: str) -> str:
     return deployment_id(*parse_gs(name)) if name.startswith(GS) else name
 
 
-def target_options(command: _Command) -> _Command:
-    """Add the options that choose a stack."""
-    url = click.option(
-        "--url", default="", metavar="URL", help="Status function to speak to."
-    )
-    home = click.option(
+def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose a stack or a cloud; they arrive as `where`."""
+
+    @click.option("--url", default="", metavar="URL", help="Status function to ask.")
+    @click.option("--project", default="", help="Google Cloud project to speak to.")
+    @click.option("--region", default="", help="Region there.  [default: us-central1]")
+    @click.option(
         "--home",
         type=click.Path(path_type=Path),
         help="Folder of the local stack's state.  [default: ~/.weightdrop]",
     )
-    return url(home(command))
+    @functools.wraps(command)
+    def called(
+        *, home: Path | None, url: str, project: str, region: str, **rest: Any
+    ) -> Any:
+        where = Where(home=home, url=url, project=project, region=region)
+        return command(where=where, **rest)
+
+    return called
 
 
 json_option = click.option(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import click
 
-from weightdrop.cli.context import Target, find_target, json_option, target_options
+from weightdrop.cli.context import (
+    Target,
+    Where,
+    find_target,
+    json_option,
+    target_options,
+)
 from weightdrop.cli.terminal import clean, emit, note, out
 from weightdrop.errors import UsageError
 from weightdrop.ports import DeadLetter
@@ -30,9 +35,7 @@ _DATA = 120
 )
 @json_option
 @target_options
-def dead_letters(
-    *, chosen: tuple[str, ...], as_json: bool, home: Path | None, url: str
-) -> int:
+def dead_letters(*, chosen: tuple[str, ...], as_json: bool, where: Where) -> int:
     """Show the messages that could not be handled, each with its reason.
 
     Mend the cause first, then send them on their way again with --redrive.
@@ -40,7 +43,7 @@ def dead_letters(
     """
     from weightdrop.bootstrap import App  # noqa: PLC0415  # --help does without
 
-    port = App(_settings(find_target(home=home, url=url))).dead_letters
+    port = App(_settings(find_target(where))).dead_letters
     if chosen:
         letters = tuple(port.redrive(one) for one in chosen)
     else:
@@ -62,15 +65,15 @@ def _settings(target: Target) -> Settings:
     """The settings of the stack or cloud whose letters are looked at."""
     settings = target.settings
     queue = home_folder(settings) / "queue.db"
-    if target.bucket or settings.backend is Backend.LOCAL:
+    if target.local or settings.backend is Backend.LOCAL:
         return settings
     if settings.project != Settings().project:
         return settings
     if queue.is_file():
         return replace(settings, backend=Backend.LOCAL)
     raise UsageError(
-        f"There is no local stack in {home_folder(settings)}; for the cloud set "
-        "WEIGHTDROP_PROJECT."
+        f"There is no local stack in {home_folder(settings)}; name the cloud with "
+        "--project."
     )
 
 

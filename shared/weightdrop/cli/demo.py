@@ -19,7 +19,7 @@ from rich.console import Console
 from weightdrop.cli import own_stack
 from weightdrop.cli.asking import EndpointClient, Reply, endpoint_of
 from weightdrop.cli.client import StatusClient, View
-from weightdrop.cli.context import Target, find_target, json_option
+from weightdrop.cli.context import Target, Where, find_target, json_option
 from weightdrop.cli.render import deployment_lines, event_line
 from weightdrop.cli.terminal import clean, emit, err, out
 from weightdrop.cli.watching import changes, subscription
@@ -85,7 +85,7 @@ def _play(stage: _Stage, folder: Path) -> View:
     with own_stack.ended(process, home):
         stage.say(f"  gs://{stack.bucket} is the folder {stack.folder}")
         stage.say(f"  status is at {stack.urls['status']}")
-        target = find_target(home=home, url="")
+        target = find_target(Where(home=home))
         view, replies, event = _deploy(stage, target, stack, model)
         stage.step("Stopping everything")
         took = own_stack.stop(process, stack)

@@ -12,14 +12,15 @@ from pathlib import Path, PurePosixPath
 import click
 
 from weightdrop.bootstrap import App
-from weightdrop.cli.client import StatusClient, View
+from weightdrop.cli.client import View
 from weightdrop.cli.context import (
     GS,
     Target,
+    Where,
     find_target,
     json_option,
     parse_gs,
-    require_status_url,
+    status_client,
     target_options,
 )
 from weightdrop.cli.inspecting import Inspected, inspect_source
@@ -151,15 +152,15 @@ def drop(
     force: bool,
     watch: bool,
     as_json: bool,
-    home: Path | None,
-    url: str,
+    where: Where,
 ) -> int:
     """Check FOLDER and copy it to TARGET, which is gs://bucket/prefix.
 
-    TARGET is gs://models/NAME on the local stack if it is left out. Files that
-    are there already are not copied again.
+    If TARGET is left out it is gs://models/NAME on the local stack, and
+    gs://PROJECT-weightdrop-models/NAME in the cloud. Files that are there already
+    are not copied again.
     """
-    target = find_target(home=home, url=url)
+    target = find_target(where)
     bucket, prefix = _destination(target, folder, to)
     files = local_files(folder, prefix)
     for link in left_out(folder, files):
@@ -202,7 +203,7 @@ def drop(
 def _destination(target: Target, folder: Path, to: str) -> tuple[str, str]:
     if to:
         bucket, prefix = parse_gs(to)
-        local = target.bucket or target.settings.storage_endpoint
+        local = target.local or target.settings.storage_endpoint
         if not local and not target.status_url:
             note(
                 f"No local stack runs in {home_folder(target.settings)}: "
@@ -212,7 +213,8 @@ def _destination(target: Target, folder: Path, to: str) -> tuple[str, str]:
     if not target.bucket:
         raise UsageError(
             f"No stack is running in {home_folder(target.settings)}: start one with "
-            "`weightdrop up`, or name a TARGET like gs://bucket/prefix."
+            "`weightdrop up`, name the cloud with --project, or a TARGET like "
+            "gs://bucket/prefix."
         )
     return target.bucket, folder.resolve().name
 
@@ -257,7 +259,7 @@ def _upload(uploads: Uploads, bucket: str, files: list[LocalFile]) -> None:
 def _revision(target: Target, name: str) -> tuple[object, object] | None:
     """Digest and attempt of what is there now; None if nothing is."""
     try:
-        view = StatusClient(require_status_url(target)).deployment(name)
+        view = status_client(target).deployment(name)
     except NotFoundError:
         return None
     return view.get("digest"), view.get("attempt")
@@ -271,7 +273,7 @@ def _watched(
     as_json: bool,
 ) -> int:
     """Follow what was dropped: not what rested there before it was noticed."""
-    client = StatusClient(require_status_url(target))
+    client = status_client(target)
     begin = time.monotonic()
 
     def over(view: View) -> bool:

@@ -12,6 +12,7 @@ from weightdrop.bootstrap import App
 from weightdrop.cli.context import (
     GS,
     Target,
+    Where,
     find_target,
     json_option,
     parse_gs,
@@ -94,12 +95,12 @@ def inspect_source(source: str, target: Target) -> Inspected:
 @click.argument("source")
 @json_option
 @target_options
-def check(*, source: str, as_json: bool, home: Path | None, url: str) -> int:
+def check(*, source: str, as_json: bool, where: Where) -> int:
     """Inspect SOURCE, a folder or gs://bucket/prefix, without reading its weights.
 
     Exit status 0 if it can be served, 1 if files are missing or it is rejected.
     """
-    inspected = inspect_source(source, find_target(home=home, url=url))
+    inspected = inspect_source(source, find_target(where))
     if as_json:
         emit(inspected.document())
     else:
@@ -126,7 +127,6 @@ def _show_report(report: Report) -> None:
 
 @click.command(short_help="Say which machine would serve it, and why.")
 @click.argument("source")
-@click.option("--region", help="Region, whatever the folder names.")
 @click.option("--machine-type", help="With the next two: all three or none.")
 @click.option("--accelerator-type", help="As Vertex AI writes it: NVIDIA_L4.")
 @click.option("--accelerator-count", type=click.IntRange(1), help="GPUs a replica.")
@@ -149,8 +149,7 @@ def plan(
     source: str,
     tables: Path | None,
     as_json: bool,
-    home: Path | None,
-    url: str,
+    where: Where,
     **wishes: Any,
 ) -> int:
     """Inspect SOURCE and plan the machine that it would be deployed on.
@@ -158,7 +157,7 @@ def plan(
     What is wished for here goes before what the folder's weightdrop.json says.
     Exit status 1 if it is rejected, or no machine serves it as wanted.
     """
-    target = find_target(home=home, url=url)
+    target = find_target(where)
     inspected = inspect_source(source, target)
     report = inspected.report
     if report.verdict is not Verdict.ACCEPTED or report.model is None:
@@ -168,6 +167,7 @@ def plan(
             _show_report(report)
         return 1
     wanted = request_for(report.options, region=target.settings.region)
+    wishes["region"] = where.region or None
     wished = {name: value for name, value in wishes.items() if value is not None}
     planned = choose(report.model, replace(wanted, **wished), load_tables(tables))
     whole = replace(report, findings=(*report.findings, *planned.findings))

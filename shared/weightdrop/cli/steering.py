@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
-from weightdrop.cli.client import StatusClient, View
+from weightdrop.cli.client import View
 from weightdrop.cli.context import (
+    Where,
     find_target,
     json_option,
-    require_status_url,
     resolve_id,
+    status_client,
     target_options,
 )
 from weightdrop.cli.watching import BAD, changes, follow, resting, show
@@ -24,10 +24,8 @@ def _command(verb: str, text: str, goal: str) -> click.Command:
     @click.option("--watch", is_flag=True, help=f"Keep looking until it is {goal}.")
     @json_option
     @target_options
-    def command(
-        *, name: str, watch: bool, as_json: bool, home: Path | None, url: str
-    ) -> int:
-        client = StatusClient(require_status_url(find_target(home=home, url=url)))
+    def command(*, name: str, watch: bool, as_json: bool, where: Where) -> int:
+        client = status_client(find_target(where))
         chosen = resolve_id(name)
         view = client.act(chosen, verb)
         if watch:

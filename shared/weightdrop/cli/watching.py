@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from itertools import islice, takewhile
 
 import click
 from rich.console import Group
@@ -14,10 +14,11 @@ from rich.live import Live
 
 from weightdrop.cli.client import StatusClient, View
 from weightdrop.cli.context import (
+    Where,
     find_target,
     json_option,
-    require_status_url,
     resolve_id,
+    status_client,
     target_options,
 )
 from weightdrop.cli.render import (
@@ -26,15 +27,22 @@ from weightdrop.cli.render import (
     deployments_table,
     event_line,
 )
-from weightdrop.cli.terminal import emit, err, out
+from weightdrop.cli.terminal import emit, err, note, out
 from weightdrop.core.deployment.events import EVENTS_TOPIC
 from weightdrop.core.deployment.phases import RESTING
 from weightdrop.errors import NotFoundError, TransientError
 from weightdrop.settings import Settings
 
 BAD = frozenset({"rejected", "failed"})
+_PARALLEL = 8
 _RESTING = frozenset(phase.value for phase in RESTING)
 POLL_SECONDS = 1
+APPEAR_SECONDS = 60.0
+"""By then an object that was copied has been noticed, wherever it was copied to."""
+
+RECENT = 20
+"""Deployments whose events are shown where none is named: those that changed last."""
+
 PATIENCE_SECONDS = 30.0
 """A status function that is being restarted is back long before."""
 
@@ -64,13 +72,16 @@ def changes(
         TransientError: If nobody answers for half a minute.
     """
     begin = heard = time.monotonic()
-    phase = ""
+    phase, said = "", False
     while True:
         try:
             view = client.deployment(name, wait=POLL_SECONDS, phase=phase)
         except NotFoundError:
             if time.monotonic() - begin > appear_seconds:
                 raise
+            if not said:
+                note(f"{name} is not known yet; waiting {appear_seconds:.0f} s for it.")
+            said = True
             time.sleep(POLL_SECONDS / 4)
             continue
         except TransientError:
@@ -113,18 +124,19 @@ def follow(views: Iterator[View]) -> View:
 @click.option("--phase", default="", help="Only deployments in this phase.")
 @json_option
 @target_options
-def status(
-    *, name: str, watch: bool, phase: str, as_json: bool, home: Path | None, url: str
-) -> int:
+def status(*, name: str, watch: bool, phase: str, as_json: bool, where: Where) -> int:
     """Show all deployments, or the one called ID (or gs://bucket/prefix) in full.
 
     Exit status 1 if the one asked for is rejected or failed.
     """
-    client = StatusClient(require_status_url(find_target(home=home, url=url)))
+    client = status_client(find_target(where))
     if not name:
         return _status_of_all(client, phase=phase, watch=watch, as_json=as_json)
     name = resolve_id(name)
-    view = follow(changes(client, name)) if watch else client.deployment(name)
+    if watch:
+        view = follow(changes(client, name, appear_seconds=APPEAR_SECONDS))
+    else:
+        view = client.deployment(name)
     show(view, as_json=as_json)
     return int(view.get("phase") in BAD)
 
@@ -173,29 +185,38 @@ def _watch_all(look: Callable[[], list[View]]) -> list[View]:
 @click.command(short_help="Show what was told to the world.")
 @click.argument("name", metavar="[ID]", default="")
 @click.option("--follow", "follows", is_flag=True, help="Go on as events come.")
+@click.option(
+    "--recent",
+    type=click.IntRange(1),
+    default=RECENT,
+    show_default=True,
+    help="Without ID: how many deployments' events, those that changed last.",
+)
 @json_option
 @target_options
 def events(
-    *, name: str, follows: bool, as_json: bool, home: Path | None, url: str
+    *, name: str, follows: bool, recent: int, as_json: bool, where: Where
 ) -> int:
-    """Show the events of all deployments, or of the one called ID, in order.
+    """Show the events of the deployment called ID, in order.
 
-    With --follow and --json every event is a JSON document on a line of its own.
+    Without ID they are those of the deployments that changed last. With --follow
+    and --json every event is a JSON document on a line of its own.
     """
-    target = find_target(home=home, url=url)
-    client = StatusClient(require_status_url(target))
+    target = find_target(where)
+    client = status_client(target)
     chosen = resolve_id(name) if name else ""
     if follows:
         stream = (
             subscription(target.settings, chosen)
-            if target.bucket
-            else event_stream(client, chosen)
+            if target.local
+            else event_stream(client, chosen, recent=recent)
         )
         with suppress(KeyboardInterrupt):  # the way to end it
             for event in stream:
                 _print_event(event, as_json=as_json)
         return 0
-    found = _all_events(client, chosen)
+    names = [chosen] if chosen else [_id(it) for it in _recent(client, recent)]
+    found = _events_of(client, names)
     if as_json:
         emit({"events": found})
     else:
@@ -234,31 +255,71 @@ def _print_event(event: View, *, as_json: bool) -> None:
         out().print(event_line(event))
 
 
-def _all_events(client: StatusClient, name: str) -> list[View]:
-    names = [name] if name else [str(view["id"]) for view in client.deployments()]
-    found = [event for each in names for event in client.events(each)]
+def _id(view: View) -> str:
+    return str(view["id"])
+
+
+def _recent(client: StatusClient, count: int) -> list[View]:
+    return list(islice(client.deployments(size=min(count, 100)), count))
+
+
+def _events_of(client: StatusClient, names: list[str]) -> list[View]:
+    """The events of some deployments, asked for side by side."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # lazy
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        found = [event for events in pool.map(client.events, names) for event in events]
     return sorted(found, key=lambda event: (str(event.get("time")), str(event["id"])))
 
 
-def event_stream(client: StatusClient, name: str = "") -> Iterator[View]:
+def event_stream(
+    client: StatusClient, name: str = "", *, recent: int = RECENT
+) -> Iterator[View]:
     """Events as they come, those that are there already first; each once.
+
+    Args:
+        client: Whom to ask.
+        name: Only events of this deployment, if given.
+        recent: How many deployments' earlier events are told, those that changed last.
 
     Raises:
         TransientError: If nobody answers for half a minute.
     """
     seen: set[str] = set()
+    updates: dict[str, object] = {}
     heard = time.monotonic()
     while True:
         try:
-            found = _all_events(client, name)
+            changed = _changed(client, name, updates, recent=recent)
+            found = _events_of(client, [_id(view) for view in changed])
         except TransientError:
             if time.monotonic() - heard > PATIENCE_SECONDS:
                 raise
             time.sleep(POLL_SECONDS)
             continue
         heard = time.monotonic()
+        updates |= {_id(view): view["updated"] for view in changed}
         for event in found:
             if event["id"] not in seen:
                 seen.add(str(event["id"]))
                 yield event
         time.sleep(POLL_SECONDS)
+
+
+def _changed(
+    client: StatusClient, name: str, updates: dict[str, object], *, recent: int
+) -> list[View]:
+    """What was written since the last look: lists begin with what changed last."""
+    if name:
+        views = [client.deployment(name)]
+    elif not updates:
+        return _recent(client, recent)
+    else:
+        oldest = min(map(str, updates.values()))
+        views = list(
+            takewhile(
+                lambda view: str(view["updated"]) >= oldest,
+                client.deployments(size=RECENT),
+            )
+        )
+    return [view for view in views if updates.get(_id(view)) != view["updated"]]
