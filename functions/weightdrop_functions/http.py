@@ -255,6 +255,11 @@ def _rollback(app: App, request: Request, identity: str) -> object:
     return deployment_view(app.commands.rollback(identity))
 
 
+def _promote(app: App, request: Request, identity: str) -> object:
+    del request
+    return deployment_view(app.commands.promote(identity))
+
+
 def _undeploy(app: App, request: Request, identity: str) -> object:
     del request
     return deployment_view(app.commands.undeploy(identity))
@@ -274,6 +279,7 @@ ROUTES: tuple[Route, ...] = tuple(
         ("GET", f"{_ONE}/revisions", _revisions),
         ("POST", f"{_ONE}:retry", _retry),
         ("POST", f"{_ONE}:rollback", _rollback),
+        ("POST", f"{_ONE}:promote", _promote),
         ("POST", f"{_ONE}:undeploy", _undeploy),
     )
 )

@@ -12,7 +12,7 @@ import pytest
 
 COMMANDS = (
     *("check", "plan", "up", "demo", "drop", "status", "events"),
-    *("ask", "retry", "rollback", "undeploy"),
+    *("ask", "retry", "rollback", "promote", "undeploy"),
 )
 HEAVY = ("rich", "httpx", "google.cloud.storage", "asyncio", "msgspec", "vllm", "torch")
 

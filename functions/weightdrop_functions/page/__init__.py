@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weightdrop.bootstrap import App
 
 _ONE = re.compile(r"/deployments/[a-z0-9][a-z0-9-]{0,62}")
-_ORDER = re.compile(_ONE.pattern + r"/(retry|rollback|undeploy)")
+_ORDER = re.compile(_ONE.pattern + r"/(retry|rollback|promote|undeploy)")
 _ASSET = re.compile(r"/assets/[a-z]+\.[a-z]+")
 
 

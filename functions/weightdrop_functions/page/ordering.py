@@ -1,4 +1,4 @@
-"""Retry, rollback and undeploy: asked for, confirmed, then given."""
+"""Retry, rollback, promote and undeploy: asked for, confirmed, then given."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def answer(site: Site, identity: str, *, order: str) -> Response:
     orders = {
         "retry": commands.retry,
         "rollback": commands.rollback,
+        "promote": commands.promote,
         "undeploy": commands.undeploy,
     }
     if site.request.method == "POST":

@@ -12,7 +12,7 @@
     dropping   drop
     watching   status, events
     asking     ask
-    steering   retry, rollback, undeploy
+    steering   retry, rollback, promote, undeploy
     demo       demo
 
 Each command's module is loaded only when that command runs.

@@ -90,7 +90,7 @@ class StatusClient:
         return events
 
     def act(self, name: str, verb: str) -> View:
-        """Do `retry`, `rollback` or `undeploy`.
+        """Do `retry`, `rollback`, `promote` or `undeploy`.
 
         Raises:
             ConflictError: If its phase does not allow it.

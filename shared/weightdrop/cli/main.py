@@ -38,6 +38,7 @@ _COMMANDS = {
     "ask": _Entry("asking", "Send a prompt to a deployment."),
     "retry": _Entry("steering", "Try a failed or undeployed drop again."),
     "rollback": _Entry("steering", "Go back to the revision before."),
+    "promote": _Entry("steering", "Give the canary all traffic."),
     "undeploy": _Entry("steering", "Take a deployment down; its files stay."),
     "dead-letters": _Entry("dead_letters", "Show what could not be handled."),
 }

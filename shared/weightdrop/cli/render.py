@@ -123,8 +123,13 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
         digest = clean(view["digest"])[:_DIGEST_SHOWN]
         yield "revision", f"{clean(view.get('revision', ''))} ({digest}){again}"
     serving = view.get("serving")
-    if serving and serving.get("revision") != view.get("revision"):
+    parts = view.get("traffic") or []
+    if len(parts) > 1:
+        yield "traffic", _split(parts)
+    elif serving and serving.get("revision") != view.get("revision"):
         yield "serving", f"revision {clean(serving['revision'])} has the traffic"
+    if view.get("ordered"):
+        yield "ordered", f"{clean(view['ordered'])}, to be done next"
     if view.get("model"):
         yield "model", _model_line(view["model"])
     if view.get("plan"):
@@ -132,6 +137,14 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
     if view.get("endpoint"):
         yield "endpoint", clean(view["endpoint"].get("baseUrl", ""))
         yield "ask", f'weightdrop ask {shlex.quote(clean(view["id"]))} "PROMPT"'
+
+
+def _split(parts: Iterable[View]) -> str:
+    """Who has which part of the traffic, in one line."""
+    return ", ".join(
+        f"revision {clean(part.get('revision'))} {clean(part.get('percent'))} %"
+        for part in parts
+    )
 
 
 def _headline(view: View) -> Text:

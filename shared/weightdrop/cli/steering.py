@@ -1,4 +1,4 @@
-"""`retry`, `rollback` and `undeploy`."""
+"""`retry`, `rollback`, `promote` and `undeploy`."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ def _command(verb: str, text: str, goal: str) -> click.Command:
 def _ends(verb: str) -> Callable[[View], bool]:
     """Whether an order has been carried out.
 
-    What is to be undeployed stays `ready` until the functions get to it.
+    An order that has to wait is remembered: until then the view names it.
     """
     if verb != "undeploy":
-        return resting
+        return lambda view: resting(view) and not view.get("ordered")
     return lambda view: resting(view) and view.get("phase") != "ready"
 
 
 retry = _command("retry", "Try a failed or undeployed drop again.", "ready")
 rollback = _command("rollback", "Go back to the revision before.", "ready")
+promote = _command("promote", "Give the canary all traffic.", "ready")
 undeploy = _command(
     "undeploy", "Take a deployment down; its files and its id stay.", "gone"
 )

@@ -1,4 +1,4 @@
-"""What a user may order: retry, rollback, undeploy. Each is one guarded write."""
+"""What a user may order. Each order is one guarded write."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from weightdrop.core.deployment.phases import Phase
-from weightdrop.core.deployment.record import Deployment, Revision
-from weightdrop.core.deployment.transitions import reactivate
+from weightdrop.core.deployment.record import WHOLE, Deployment, Revision
+from weightdrop.core.deployment.transitions import (
+    forget_recalls,
+    give_up_canary,
+    promote,
+    reactivate,
+    recall,
+    wake,
+    with_revision,
+)
 from weightdrop.errors import ConflictError, NotFoundError, StaleError, TransientError
 from weightdrop.ports import Bus, Clock, Records
 from weightdrop.services.session import Session
@@ -36,6 +44,9 @@ class Commands:
     def retry(self, deployment_id: str) -> Deployment:
         """Send the newest revision on its way again.
 
+        One that is still being let go of comes back once it is gone; one that
+        was ordered away and has not been touched yet stays.
+
         Raises:
             NotFoundError: If there is no such deployment.
             ConflictError: If it did not end in a way that a retry can change.
@@ -45,11 +56,23 @@ class Commands:
     def rollback(self, deployment_id: str) -> Deployment:
         """Bring the revision back that served before; its weights are kept.
 
+        Beside a canary that is the one that still serves: it gets all traffic
+        back. One that is still being let go of comes back once it is gone.
+
         Raises:
             NotFoundError: If there is no such deployment.
             ConflictError: If there is no earlier revision to go back to.
         """
         return self._order(deployment_id, self._rolled_back)
+
+    def promote(self, deployment_id: str) -> Deployment:
+        """Give the canary all traffic; the revision beside it is let go of.
+
+        Raises:
+            NotFoundError: If there is no such deployment.
+            ConflictError: If it has no canary.
+        """
+        return self._order(deployment_id, self._promoted)
 
     def undeploy(self, deployment_id: str) -> Deployment:
         """Free everything the deployment holds; the endpoint's id is kept.
@@ -65,6 +88,7 @@ class Commands:
         orders = {
             "retry": self._retried,
             "rollback": self._rolled_back,
+            "promote": self._promoted,
             "undeploy": self._withdrawn,
         }
         return frozenset(name for name, it in orders.items() if _takes(it, deployment))
@@ -89,7 +113,9 @@ class Commands:
 
     def _retried(self, deployment: Deployment) -> Deployment:
         latest = deployment.latest
-        if latest is None or latest.phase not in {Phase.FAILED, Phase.RETIRED}:
+        if latest and latest.phase.live and deployment.withdrawn:
+            return replace(deployment, withdrawn=False)
+        if latest is None or latest.phase not in _ENDED:
             phase = deployment.phase.value
             raise ConflictError(
                 f"{deployment.id} is {phase}; only a failed or retired one is retried."
@@ -97,6 +123,10 @@ class Commands:
         return self._again(deployment, latest)
 
     def _rolled_back(self, deployment: Deployment) -> Deployment:
+        if deployment.canary:
+            now = self.clock.now()
+            changed = give_up_canary(deployment, now)
+            return wake(changed, deployment.canary, "rollback", now)
         earlier = [
             revision
             for revision in deployment.revisions
@@ -104,30 +134,43 @@ class Commands:
         ]
         if not earlier:
             raise ConflictError(f"{deployment.id} has no earlier revision to go to.")
-        return self._again(deployment, earlier[-1])
+        # It is to serve again: as a canary it would not.
+        back = replace(earlier[-1], share=WHOLE)
+        return self._again(with_revision(deployment, back), back)
 
     def _again(self, deployment: Deployment, revision: Revision) -> Deployment:
-        if revision.deployed or revision.operation:
-            raise ConflictError(
-                f"Revision {revision.number} of {deployment.id} is still being "
-                "cleaned up; try again in a moment."
-            )
         if not revision.reason.retryable and revision.phase is Phase.FAILED:
             raise ConflictError(
                 f"The same bytes would end the same way ({revision.reason.value}): "
                 "drop corrected ones."
             )
+        if revision.deployed or revision.phase is Phase.RETIRING:
+            return recall(deployment, revision)
         return reactivate(deployment, revision, self.clock.now())
 
+    def _promoted(self, deployment: Deployment) -> Deployment:
+        if deployment.canary is None:
+            raise ConflictError(
+                f"{deployment.id} has no canary: nothing is ready beside what serves."
+            )
+        now = self.clock.now()
+        return wake(promote(deployment, now), deployment.canary, "promote", now)
+
     def _withdrawn(self, deployment: Deployment) -> Deployment:
-        live = any(
-            revision.phase.in_flight
-            or revision.phase in {Phase.READY, Phase.ACCEPTED, Phase.RETIRING}
+        live = [
+            revision
             for revision in deployment.revisions
-        )
+            if revision.phase.live
+            or revision.recalled
+            or revision.phase is Phase.RETIRING
+        ]
         if not live:
             raise ConflictError(f"Nothing of {deployment.id} is deployed.")
-        return replace(deployment, withdrawn=True)
+        changed = replace(forget_recalls(deployment), withdrawn=True)
+        return wake(changed, live[-1], "undeploy", self.clock.now())
+
+
+_ENDED = frozenset({Phase.FAILED, Phase.RETIRED, Phase.RETIRING})
 
 
 def _takes(decide: Callable[[Deployment], Deployment], deployment: Deployment) -> bool:

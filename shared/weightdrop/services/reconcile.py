@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from weightdrop import telemetry
-from weightdrop.core.deployment import naming, steps
+from weightdrop.core.deployment import steps
 from weightdrop.core.deployment.phases import Phase, Reason
-from weightdrop.core.deployment.record import Deployment, Revision
+from weightdrop.core.deployment.record import WHOLE, Deployment, Revision
 from weightdrop.core.deployment.transitions import (
     fail,
     move,
     progress,
+    reactivate,
     supersede,
     with_revision,
+    withdraw,
 )
 from weightdrop.errors import (
     PermanentError,
@@ -32,27 +34,15 @@ from weightdrop.errors import (
 from weightdrop.ports import Bus, Clock, Operation, Platform, Records
 from weightdrop.services import specs
 from weightdrop.services.last_words import last_words
+from weightdrop.services.release import Release, Taken
 from weightdrop.services.session import Session
-from weightdrop.services.verify import Verifier
+from weightdrop.services.verify import Verifier, settle_traffic
 from weightdrop.settings import Settings
 
 log = logging.getLogger(__name__)
 
 MAX_STEPS = 40
 """Steps of one run; a record that needs more is looked at by the next tick."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What came of a step.
-
-    Attributes:
-        deployment: The record to write; None if nothing is new.
-        wait: Whether the platform needs time before the next step.
-    """
-
-    deployment: Deployment | None
-    wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +93,12 @@ class Reconciler:
         try:
             session.save(changed)
         except StaleError:
-            self._let_go(before)
+            self._release.undo(before)
             raise
 
-    def _let_go(self, before: Deployment) -> None:
-        """Undo a deploy that was started for a record that has moved on.
-
-        The other writer may have ended the revision while ours was talking to
-        the platform; what it no longer wants would run on, and be paid for.
-        """
-        held = self.records.get(before.id)
-        for revision in before.revisions:
-            if revision.phase is not Phase.DEPLOYING:
-                continue
-            now = held.deployment.find(revision.digest) if held else None
-            if held is None or now is None or not now.deployed:
-                self.platform.undeploy(
-                    self.platform.endpoint_name(before.region, before.endpoint_id),
-                    naming.deployed_model_id(revision.digest),
-                )
+    @property
+    def _release(self) -> Release:
+        return Release(self.records, self.platform)
 
     def _take(self, deployment: Deployment) -> Taken:
         step = steps.next_step(deployment, self.clock.now())
@@ -280,10 +257,11 @@ class Reconciler:
         changed = move(
             deployment, revision, Phase.READY, now=now, reason=Reason.NONE, message=""
         )
-        return supersede(changed, old, now) if old else changed
+        lasting = revision.share < WHOLE
+        return supersede(changed, old, now) if old and not lasting else changed
 
     def _give_up(self, deployment: Deployment, revision: Revision) -> Taken:
-        Verifier(self.platform).give_back(deployment, revision)
+        settle_traffic(self.platform, deployment)
         reason = (
             Reason.NO_ANSWER
             if revision.phase is Phase.VERIFYING
@@ -295,36 +273,24 @@ class Reconciler:
         return self._failed(deployment, revision, reason, words)
 
     def _undeploy(self, deployment: Deployment, revision: Revision) -> Taken:
-        if revision.operation:
-            operation = self.platform.operation(revision.operation)
-        else:
-            operation = self.platform.undeploy(
-                self.platform.endpoint_name(deployment.region, deployment.endpoint_id),
-                naming.deployed_model_id(revision.digest),
-            )
-        if operation is None or operation.fault:
-            again = replace(revision, operation="")
-            return Taken(with_revision(deployment, again), wait=True)
-        if operation.done:
-            gone = replace(revision, operation="", deployed=False)
-            return Taken(with_revision(deployment, gone))
-        under_way = replace(revision, operation=operation.name)
-        return Taken(with_revision(deployment, under_way), wait=True)
+        return self._release.undeploy(deployment, revision)
 
     def _remove_model(self, deployment: Deployment, revision: Revision) -> Taken:
-        self.platform.delete_model(revision.model_name)
-        gone = replace(revision, model_name="")
-        return Taken(with_revision(deployment, gone))
+        return self._release.remove_model(deployment, revision)
 
     def _finish(self, deployment: Deployment, revision: Revision) -> Taken:
         now = self.clock.now()
         return Taken(move(deployment, revision, Phase.RETIRED, now=now))
 
     def _withdraw(self, deployment: Deployment, revision: Revision) -> Taken:
-        now = self.clock.now()
-        phase = Phase.RETIRED if revision.phase is Phase.ACCEPTED else Phase.RETIRING
         reason = Reason.WITHDRAWN if deployment.withdrawn else Reason.EXPIRED
-        return Taken(move(deployment, revision, phase, now=now, reason=reason))
+        return Taken(withdraw(deployment, revision, reason, self.clock.now()))
+
+    def _let_another_in(self, deployment: Deployment, revision: Revision) -> Taken:
+        return Taken(supersede(deployment, revision, self.clock.now()))
+
+    def _recall(self, deployment: Deployment, revision: Revision) -> Taken:
+        return Taken(reactivate(deployment, revision, self.clock.now()))
 
     _ACTS: ClassVar = {
         steps.Start: _start,
@@ -338,6 +304,9 @@ class Reconciler:
         steps.RemoveModel: _remove_model,
         steps.Finish: _finish,
         steps.Withdraw: _withdraw,
+        steps.Displace: _let_another_in,
+        steps.MakeRoom: _let_another_in,
+        steps.Recall: _recall,
     }
 
 

@@ -76,6 +76,7 @@ def deploy(deployment: Deployment, revision: Revision) -> DeploySpec:
     traffic: tuple[tuple[str, int], ...] = ((new, 100),)
     if serving:
         traffic = ((new, 0), (naming.deployed_model_id(serving.digest), 100))
+    fewest = 0 if options.scale_to_zero else options.min_replica_count
     return DeploySpec(
         endpoint=deployment.endpoint_name,
         model=revision.model_name,
@@ -84,7 +85,7 @@ def deploy(deployment: Deployment, revision: Revision) -> DeploySpec:
         machine_type=plan.machine_type,
         accelerator_type=plan.accelerator_type,
         accelerator_count=plan.accelerator_count,
-        min_replica_count=options.min_replica_count,
+        min_replica_count=fewest,
         max_replica_count=max(options.max_replica_count, options.min_replica_count),
         spot=options.spot,
         traffic=traffic,

@@ -2,7 +2,8 @@
 
 An endpoint's traffic split decides who answers. Where the new model is alone
 it gets everything; beside an older one it gets a small share until one of the
-answers is its own, and the rest when it has answered.
+answers is its own. When it has answered it gets the share that it is to have:
+all of it, or a canary's part.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weightdrop.core.deployment.naming import deployed_model_id
-from weightdrop.core.deployment.record import Deployment, Revision
+from weightdrop.core.deployment.record import WHOLE, Deployment, Revision
 from weightdrop.errors import PermanentError, TransientError
 from weightdrop.ports import Endpoint, Platform
 
@@ -37,35 +38,22 @@ class Verifier:
     platform: Platform
 
     def verify(self, deployment: Deployment, revision: Revision) -> Outcome:
-        """Ask until the new model answers, and give it all traffic then."""
+        """Ask until the new model answers, and give it its share then."""
         found = self.platform.endpoint(deployment.endpoint_name)
         new = deployed_model_id(revision.digest)
         if found is None or new not in found.deployed:
             return Outcome(answered=False, words="The deployed model is gone.")
         old = _other(deployment, found, new)
-        if old:
-            self._share(found, ((new, SHARE), (old, 100 - SHARE)))
-        elif dict(found.traffic).get(new) != 100:  # noqa: PLR2004 - percent
-            self._share(found, ((new, 100),))
+        # A canary's share is not exceeded, unless it is to have none at all.
+        trial = min(SHARE, revision.share or SHARE) if old else WHOLE
+        split = {key: share for key, share in found.traffic if share}
+        split = set_split(self.platform, found.name, split, _parts(new, old, trial))
         outcome = self._ask(found, revision, new, alone=not old)
         if outcome.answered and old:
-            self._share(found, ((new, 100),))
+            set_split(
+                self.platform, found.name, split, _parts(new, old, revision.share)
+            )
         return outcome
-
-    def give_back(self, deployment: Deployment, revision: Revision) -> None:
-        """Return all traffic to the revision that served before."""
-        if not deployment.endpoint_name:
-            return
-        found = self.platform.endpoint(deployment.endpoint_name)
-        new = deployed_model_id(revision.digest)
-        old = _other(deployment, found, new) if found else ""
-        if found and old:
-            self._share(found, ((old, 100),))
-
-    def _share(self, found: Endpoint, traffic: tuple[tuple[str, int], ...]) -> None:
-        wanted = {key: share for key, share in traffic if share}
-        if {key: share for key, share in found.traffic if share} != wanted:
-            self.platform.set_traffic(found.name, traffic)
 
     def _ask(
         self, found: Endpoint, revision: Revision, new: str, *, alone: bool
@@ -90,3 +78,33 @@ def _other(deployment: Deployment, found: Endpoint, new: str) -> str:
     serving = deployment.serving
     old = deployed_model_id(serving.digest) if serving else ""
     return old if old in found.deployed and old != new else ""
+
+
+def _parts(new: str, old: str, share: int) -> dict[str, int]:
+    """A traffic split in which `new` has its share; empty parts are left out."""
+    return {key: part for key, part in ((new, share), (old, WHOLE - share)) if part}
+
+
+def settle_traffic(platform: Platform, deployment: Deployment) -> bool:
+    """Give the traffic to what is ready, each its part; whether that was needed.
+
+    Nothing is done where nothing is ready, or where it is not on the endpoint.
+    """
+    wanted = {
+        deployed_model_id(one.digest): part for one, part in deployment.split if part
+    }
+    found = platform.endpoint(deployment.endpoint_name) if wanted else None
+    if found is None or not wanted.keys() <= set(found.deployed):
+        return False
+    split = {key: share for key, share in found.traffic if share}
+    set_split(platform, found.name, split, wanted)
+    return split != wanted
+
+
+def set_split(
+    platform: Platform, endpoint: str, split: dict[str, int], wanted: dict[str, int]
+) -> dict[str, int]:
+    """Make `wanted` of the split that an endpoint has; returns what it has then."""
+    if split != wanted:
+        platform.set_traffic(endpoint, tuple(wanted.items()))
+    return wanted

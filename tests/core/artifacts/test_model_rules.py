@@ -522,6 +522,7 @@ def test_all_options_are_read() -> None:
         ('{"machine_type": "g2-standard-12"}', "options-conflict"),
         ('{"min_replica_count": 3, "max_replica_count": 2}', "options-conflict"),
         ('{"min_replica_count": 0}', "options-conflict"),
+        ('{"traffic": 5, "scale_to_zero": true}', "options-conflict"),
         ('{"vllm_args": ["--model", "x"]}', "engine-argument"),
         ('{"vllm_args": ["--trust-remote-code"]}', "engine-argument"),
         ('{"vllm_args": ["--max-num-seqs"]}', "engine-argument"),

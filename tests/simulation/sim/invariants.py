@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from weightdrop.core.deployment.naming import deployed_model_id
 from weightdrop.core.deployment.phases import MOVES, RESTING, Phase
-from weightdrop.core.deployment.record import Deployment, Message
+from weightdrop.core.deployment.record import WHOLE, Deployment, Message
 
 ACTIVE = frozenset(
     {Phase.UPLOADING, Phase.CREATING_ENDPOINT, Phase.DEPLOYING, Phase.VERIFYING}
@@ -51,6 +51,9 @@ class Invariants:
         active = [r.number for r in after.revisions if r.phase in ACTIVE]
         if len(active) > 1:
             raise InvariantError(f"2: revisions {active} are under way at once")
+        ready = [r for r in after.revisions if r.phase is Phase.READY]
+        if len(ready) > 2 or (len(ready) == 2 and ready[-1].share == WHOLE):
+            raise InvariantError(f"2: {[r.number for r in ready]} are ready at once")
         live = [r.number for r in after.revisions if r.deployed]
         if len(live) > 2:
             raise InvariantError(f"2: revisions {live} may all be deployed")
@@ -75,9 +78,9 @@ class Invariants:
         if not any(one.startswith(digest) for one in self.accepted):
             raise InvariantError(f"1: {what} for {digest}, which was never accepted")
 
-    def placed(self, deployed: dict[str, str]) -> None:
-        """An endpoint holds two deployed models at most."""
-        if len(deployed) > 2:
+    def placed(self, deployed: dict[str, str], alone: set[str]) -> None:
+        """An endpoint holds two deployed models at most, one that sleeps alone."""
+        if len(deployed) > (1 if alone & set(deployed) else 2):
             raise InvariantError(f"2: deployed at once: {sorted(deployed)}")
 
     def ended(self, deployment: Deployment) -> None:
@@ -90,11 +93,10 @@ class Invariants:
                 )
             if revision.deployed and revision.phase is not Phase.READY:
                 raise InvariantError(f"2: {revision.phase} and still deployed")
+            if revision.recalled or (deployment.withdrawn and revision.phase.live):
+                raise InvariantError(f"3: {revision.phase}, and an order is not done")
         if deployment.outbox:
             raise InvariantError(f"4: {len(deployment.outbox)} messages never left")
-        ready = [r for r in deployment.revisions if r.phase is Phase.READY]
-        if len(ready) > 1:
-            raise InvariantError(f"2: {len(ready)} revisions are ready")
         for key, phases in self.said.items():
             for phase in phases & RESTING if key[0] == deployment.id else ():
                 if not self.told[*key, phase]:

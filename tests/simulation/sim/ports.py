@@ -11,6 +11,7 @@ from fakes.bus import MemoryBus
 from fakes.records import MemoryRecords
 from sim.invariants import Invariants
 from sim.scheduler import Scheduler
+from weightdrop.adapters.vertex.messages import without
 from weightdrop.core.artifacts.objects import StoredObject
 from weightdrop.core.deployment.naming import LABEL
 from weightdrop.core.deployment.phases import Phase, Reason
@@ -36,6 +37,9 @@ from weightdrop.ports import (
     ServerLog,
     Versioned,
 )
+
+MUTE = "mute"
+"""Display name of a model whose server never answers a prompt."""
 
 PARENT = "projects/p/locations/{}"
 
@@ -219,7 +223,8 @@ class SimPlatform:
         models: Labels by full name.
         places: Endpoints by full name.
         starts: How often each deployed model of an endpoint was started.
-        mute: Digest prefixes whose server never answers a prompt.
+        mute: Deployed models whose server never answers a prompt.
+        alone: Deployed models that scale to zero.
     """
 
     def __init__(self, scheduler: Scheduler, invariants: Invariants) -> None:
@@ -231,6 +236,7 @@ class SimPlatform:
         self.pending: dict[str, str] = {}
         self.starts: Counter[str] = Counter()
         self.mute: set[str] = set()
+        self.alone: set[str] = set()
 
     def _begin(
         self, key: str, longest: float, finish: Callable[[], Fault | None]
@@ -361,6 +367,7 @@ class SimPlatform:
             place = self.places[spec.endpoint]
             if self._scheduler.chance(self._scheduler.faults.before):
                 place.deployed.pop(spec.deployed_model_id, None)
+                place.traffic = without(place.traffic, spec.deployed_model_id)
                 # A failed start that nobody heard of may be made again.
                 self.starts[key] -= 1
                 return Fault(Reason.SERVER_FAILED, "exited", ("Traceback", "boom"))
@@ -381,7 +388,11 @@ class SimPlatform:
                 raise QuotaError("no quota for NVIDIA_L4")
             self.starts[key] += 1
             place.deployed[spec.deployed_model_id] = spec.model
-            self._invariants.placed(place.deployed)
+            if spec.display_name == MUTE:
+                self.mute.add(spec.deployed_model_id)
+            if spec.min_replica_count == 0:
+                self.alone.add(spec.deployed_model_id)
+            self._invariants.placed(place.deployed, self.alone)
             return self._begin(key, 90, finish)
 
         return self._call(f"deploy {spec.deployed_model_id}", act)
@@ -407,9 +418,7 @@ class SimPlatform:
         def finish() -> Fault | None:
             place = self.places[endpoint]
             place.deployed.pop(deployed_model_id, None)
-            place.traffic.pop(deployed_model_id, None)
-            if place.deployed and sum(place.traffic.values()) != 100:
-                place.traffic = {next(iter(place.deployed)): 100}
+            place.traffic = without(place.traffic, deployed_model_id)
             return None
 
         def act() -> Operation | None:

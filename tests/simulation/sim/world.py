@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from sim.invariants import InvariantError, Invariants, served_by
 from sim.ports import (
+    MUTE,
     PARENT,
     Place,
     SimArtifacts,
@@ -55,6 +56,10 @@ SETTINGS = Settings(
     poll_seconds=5,
     lease_seconds=20,
 )
+VARIANTS = ["v1", "v1", "v2", "v3", "broken", "mute", "canary", "canary"]
+VARIANTS += ["shy", "sleepy", "brief"]
+"""What is dropped: the more often named, the more often."""
+
 STORM_SECONDS = 240.0
 """How long things go wrong; what is left must then come to rest."""
 
@@ -102,8 +107,24 @@ def inspect(store: Artifacts, artifacts: ArtifactSet, policy: Policy) -> Report:
         for name in missing
     ]
     return Report(
-        tuple(findings), TINY, FolderOptions(), FILES + SHARDS, missing, Reads()
+        tuple(findings), TINY, _options(artifacts), FILES + SHARDS, missing, Reads()
     )
+
+
+OPTIONS = {
+    "canary": FolderOptions(traffic=25),
+    "shy": FolderOptions(traffic=0),
+    "sleepy": FolderOptions(scale_to_zero=True),
+    "brief": FolderOptions(ttl=60),
+    "mute": FolderOptions(model_display_name=MUTE),
+}
+"""What the variants of a drop wish for, by name."""
+
+
+def _options(artifacts: ArtifactSet) -> FolderOptions:
+    config = artifacts.get(FILES[0])
+    variant = config.crc32c.partition("-")[0] if config else ""
+    return OPTIONS.get(variant, FolderOptions())
 
 
 @lru_cache(maxsize=64)
@@ -130,10 +151,10 @@ class Users:
         scheduler = self.world.scheduler
         deed = scheduler.choose(["drop", "drop", "drop", "order", "half", "delete"])
         if deed == "order":
-            order = scheduler.choose(["retry", "rollback", "undeploy"])
+            order = scheduler.choose(["retry", "rollback", "undeploy", "promote"])
             scheduler.after(at, f"{order} {name}", self._order(order, name), once=True)
             return scheduler.between(5, 60)
-        variant = scheduler.choose(["v1", "v1", "v2", "v3", "broken", "mute"])
+        variant = scheduler.choose(VARIANTS)
         files = list(FILES + SHARDS)
         order = scheduler.choose(["last", "first", "any"])
         rest = files[1:]
@@ -339,9 +360,14 @@ class World:
             raise InvariantError(
                 f"5: deployed {sorted(deployed)}, claimed {sorted(claimed)}"
             )
-        serving = deployment.serving
-        if serving and place and sum(place.traffic.values()) != 100:
-            raise InvariantError(f"2: ready, and the traffic is {place.traffic}")
+        wanted = {
+            naming.deployed_model_id(one.digest): percent
+            for one, percent in deployment.split
+            if percent
+        }
+        traffic = place.traffic if place else {}
+        if traffic != wanted:
+            raise InvariantError(f"2: the traffic is {traffic}, not {wanted}")
         attempts: dict[str, int] = {}
         for revision in self.records.inner.revisions(deployment.id):
             identity = naming.deployed_model_id(revision.digest)

@@ -136,6 +136,8 @@ def deployed_model(spec: DeploySpec, *, safeguards: Safeguards = PLAIN) -> JSON:
         # v1beta1 logs only when asked to; v1 unless asked not to.
         body["enable_container_logging"] = True
         resources["scale_to_zero_spec"] = {}
+        # How many wake up together; v1beta1 refuses a deployment without it.
+        resources["initial_replica_count"] = 1
     return body
 
 

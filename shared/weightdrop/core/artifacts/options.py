@@ -23,7 +23,8 @@ class FolderOptions:
         spot: Whether to use spot capacity.
         max_model_len: Context length; 0 lets the planner choose.
         vllm_args: Extra engine arguments, from the allow-list.
-        traffic: Percent of the traffic the new revision takes when ready.
+        traffic: Percent of the traffic the new revision takes when ready; below
+            100 it is a canary until it is promoted or rolled back.
         ttl: Seconds after which a ready deployment is retired; 0 never.
         max_hourly_usd: Refuse plans that cost more; 0 is no limit.
         labels: Extra labels for every Vertex AI resource.

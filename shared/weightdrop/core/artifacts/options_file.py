@@ -14,6 +14,7 @@ from weightdrop.core.artifacts.layout import shown
 from weightdrop.core.artifacts.objects import OPTIONS_NAME
 from weightdrop.core.artifacts.options import FolderOptions
 
+WHOLE = 100
 MAX_REPLICAS = 1000
 MAX_NAME = 128
 """Characters of a display name, as Vertex AI allows."""
@@ -149,6 +150,8 @@ def conflicts(given: Mapping[str, Any]) -> list[str]:
     low, high = given.get("min_replica_count", 1), given.get("max_replica_count")
     if high is not None and low > high:
         found.append(f"min_replica_count {low} is more than max_replica_count {high}")
+    if given.get("scale_to_zero") and given.get("traffic", WHOLE) < WHOLE:
+        found.append("traffic below 100 needs two models, scale_to_zero holds one")
     if low == 0 and not given.get("scale_to_zero"):
         found.append("min_replica_count 0 needs scale_to_zero")
     return found

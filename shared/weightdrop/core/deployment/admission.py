@@ -13,10 +13,12 @@ from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.core.deployment.record import Deployment, ModelSummary, Revision
 from weightdrop.core.deployment.transitions import (
     add,
+    forget_recalls,
     move,
     reactivate,
     supersede,
     with_revision,
+    withdraw_all,
 )
 from weightdrop.core.deployment.triggers import may_belong
 from weightdrop.core.planning.plan import Plan
@@ -150,16 +152,21 @@ def reject(
 def accept(
     deployment: Deployment, revision: Revision, plan: Plan, now: datetime
 ) -> Deployment:
-    """Send a validated and planned revision on its way."""
-    changed = deployment
-    for other in deployment.revisions:
+    """Send a validated and planned revision on its way.
+
+    It is newer than every order before it: one to bring something else back is
+    forgotten, one to undeploy takes what was there by then and not this.
+    """
+    changed = withdraw_all(forget_recalls(deployment), now)
+    for other in changed.revisions:
         if other.phase is Phase.ACCEPTED:
             changed = supersede(changed, other, now)
     return move(
-        replace(changed, region=plan.region, withdrawn=False),
+        replace(changed, region=plan.region),
         revision,
         Phase.ACCEPTED,
         now=now,
         plan=plan,
+        share=revision.options.traffic,
         recheck=None,
     )

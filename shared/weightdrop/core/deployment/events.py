@@ -7,7 +7,7 @@ from datetime import datetime
 
 from weightdrop.core.deployment.naming import event_id
 from weightdrop.core.deployment.phases import Phase
-from weightdrop.core.deployment.record import Deployment, Message, Revision
+from weightdrop.core.deployment.record import WHOLE, Deployment, Message, Revision
 from weightdrop.core.deployment.tracing import traceparent
 from weightdrop.core.deployment.views import endpoint_view, finding_view, model_view
 
@@ -89,13 +89,24 @@ def event_data(deployment: Deployment, revision: Revision) -> dict[str, object]:
     if revision.phase is Phase.FAILED:
         data["logTail"] = list(revision.log_tail)
     if revision.phase is Phase.READY:
+        parts = {one.number: part for one, part in deployment.split}
+        data["traffic"] = parts.get(revision.number, WHOLE)
         data["endpoint"] = endpoint_view(deployment, revision)
     return data
 
 
-def request(deployment: Deployment, revision: Revision, now: datetime) -> Message:
-    """The deploy request: it only says where to look."""
-    detail = f"{revision.attempt}"
+def request(
+    deployment: Deployment, revision: Revision, now: datetime, *, detail: str = ""
+) -> Message:
+    """The deploy request: it only says where to look.
+
+    Args:
+        deployment: Where.
+        revision: For the sake of which revision.
+        now: When.
+        detail: What tells it from another one for the same attempt.
+    """
+    detail = f"{revision.attempt}/{detail}" if detail else f"{revision.attempt}"
     return Message(
         id=event_id(deployment.id, revision.digest, "request", detail=detail),
         topic=REQUESTS_TOPIC,

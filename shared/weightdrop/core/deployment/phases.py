@@ -31,6 +31,11 @@ class Phase(StrEnum):
         """Whether the platform is being worked on for it."""
         return self in IN_FLIGHT
 
+    @property
+    def live(self) -> bool:
+        """Whether it serves, or is on its way to."""
+        return self.in_flight or self in {Phase.READY, Phase.ACCEPTED}
+
 
 RESTING = frozenset(
     {

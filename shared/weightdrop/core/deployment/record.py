@@ -15,6 +15,9 @@ from weightdrop.core.planning.plan import Plan
 SCHEMA = 1
 """Version of the stored form; raised when a reader of the old form would err."""
 
+WHOLE = 100
+"""All of the traffic, in percent."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
@@ -56,6 +59,10 @@ class Revision:
         operation: Name of the operation under way, or empty.
         stage: The platform's own word for how far the operation is.
         deployed: Whether a deployed model of it may exist on the endpoint.
+        share: Percent of the traffic it takes when it is ready beside another
+            one; the whole of it lets the other one go.
+        recalled: It was ordered back while it was being let go of: it is sent
+            on its way again once nothing is left of it.
     """
 
     number: int
@@ -81,6 +88,8 @@ class Revision:
     operation: str = ""
     stage: str = ""
     deployed: bool = False
+    share: int = WHOLE
+    recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +163,29 @@ class Deployment:
 
     @property
     def serving(self) -> Revision | None:
-        """The revision that has the traffic."""
-        return next(
-            (rev for rev in reversed(self.revisions) if rev.phase is Phase.READY),
-            None,
-        )
+        """The revision that has the traffic, or what a canary leaves of it."""
+        return next(iter(self._ready), None)
+
+    @property
+    def canary(self) -> Revision | None:
+        """The revision that is ready beside the one that serves, if there is one."""
+        return self._ready[-1] if len(self._ready) > 1 else None
+
+    @property
+    def split(self) -> tuple[tuple[Revision, int], ...]:
+        """Percent of the traffic for each ready revision, when nothing moves."""
+        serving, canary = self.serving, self.canary
+        if serving is None:
+            return ()
+        if canary is None:
+            return ((serving, WHOLE),)
+        return ((serving, WHOLE - canary.share), (canary, canary.share))
+
+    @property
+    def _ready(self) -> list[Revision]:
+        """What is ready, in the order in which it became so."""
+        found = [rev for rev in self.revisions if rev.phase is Phase.READY]
+        return sorted(found, key=lambda rev: rev.phase_since)
 
     @property
     def phase(self) -> Phase:

@@ -92,6 +92,27 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
+class Displace:
+    """End a canary that a newer revision overtakes: no call, one write."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class MakeRoom:
+    """Let the serving revision go where an endpoint holds one: no call, one write."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Send a revision that was ordered back on its way: no call, one write."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
 class Rest:
     """Nothing to do."""
 
@@ -108,6 +129,9 @@ Step = (
     | RemoveModel
     | Finish
     | Withdraw
+    | Displace
+    | MakeRoom
+    | Recall
     | Rest
 )
 
@@ -124,8 +148,9 @@ def next_step(deployment: Deployment, now: datetime) -> Step:
     """The one step that comes next.
 
     What was let go of comes first, because it holds GPUs; then the revision
-    that is under way; only then may the next accepted one start, so that a
-    deployment never has more than two deployed models.
+    that is under way; only then may the next accepted one start, in the place
+    of a canary if there is one, so that a deployment never has more than two
+    deployed models.
     """
     for revision in deployment.revisions:
         step = _release(revision)
@@ -135,12 +160,20 @@ def next_step(deployment: Deployment, now: datetime) -> Step:
         if _unwanted(deployment, revision, now):
             return Withdraw(revision)
     for revision in deployment.revisions:
-        if revision.phase.in_flight:
-            return _advance(revision, now)
+        if revision.recalled:
+            return Recall(revision)
     for revision in deployment.revisions:
-        if revision.phase is Phase.ACCEPTED:
-            return Start(revision)
-    return Rest()
+        if revision.phase.in_flight:
+            return _advance(deployment, revision, now)
+    return _begin(deployment)
+
+
+def _begin(deployment: Deployment) -> Step:
+    waiting = [rev for rev in deployment.revisions if rev.phase is Phase.ACCEPTED]
+    if not waiting:
+        return Rest()
+    canary = deployment.canary
+    return Displace(canary) if canary else Start(waiting[0])
 
 
 def _release(revision: Revision) -> Step | None:
@@ -163,19 +196,30 @@ def expiry(revision: Revision) -> datetime | None:
 
 
 def _unwanted(deployment: Deployment, revision: Revision, now: datetime) -> bool:
-    live = revision.phase.in_flight or revision.phase in {Phase.READY, Phase.ACCEPTED}
     end = expiry(revision)
-    return live and (deployment.withdrawn or (end is not None and end <= now))
+    expired = end is not None and end <= now
+    return revision.phase.live and (deployment.withdrawn or expired)
 
 
-def _advance(revision: Revision, now: datetime) -> Step:
+def _advance(deployment: Deployment, revision: Revision, now: datetime) -> Step:
     if revision.deadline and revision.deadline <= now:
         return GiveUp(revision)
     if revision.operation:
         return Await(revision)
     if revision.phase is Phase.VERIFYING:
         return Verify(revision)
+    serving = deployment.serving
+    if revision.phase is Phase.DEPLOYING and serving and _alone(serving, revision):
+        return MakeRoom(serving)
     return _ACTS[revision.phase](revision)
+
+
+def _alone(*revisions: Revision) -> bool:
+    """Whether one of these must be the only one on its endpoint.
+
+    Vertex AI scales to zero only where an endpoint holds a single model.
+    """
+    return any(revision.options.scale_to_zero for revision in revisions)
 
 
 def due(deployment: Deployment, now: datetime, poll: float) -> datetime | None:

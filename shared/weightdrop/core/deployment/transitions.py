@@ -8,7 +8,7 @@ from typing import Any
 
 from weightdrop.core.deployment.events import event, request
 from weightdrop.core.deployment.phases import MOVES, Phase, Reason
-from weightdrop.core.deployment.record import Deployment, Message, Revision
+from weightdrop.core.deployment.record import WHOLE, Deployment, Message, Revision
 
 KEPT_REVISIONS = 10
 """How many revisions a record holds; the history keeps them all."""
@@ -135,20 +135,98 @@ def supersede(deployment: Deployment, revision: Revision, now: datetime) -> Depl
     return move(deployment, revision, Phase.SUPERSEDED, now=now)
 
 
+def withdraw(
+    deployment: Deployment, revision: Revision, reason: Reason, now: datetime
+) -> Deployment:
+    """Let a live revision go because the user, or its ttl, no longer wants it."""
+    phase = Phase.RETIRED if revision.phase is Phase.ACCEPTED else Phase.RETIRING
+    return move(deployment, revision, phase, now=now, reason=reason)
+
+
+def withdraw_all(deployment: Deployment, now: datetime) -> Deployment:
+    """Carry an undeploy out that was ordered: on all that was there by then."""
+    changed = replace(deployment, withdrawn=False)
+    for revision in deployment.revisions if deployment.withdrawn else ():
+        if revision.phase.live:
+            changed = withdraw(changed, revision, Reason.WITHDRAWN, now)
+    return changed
+
+
+def last(deployment: Deployment, revision: Revision) -> Deployment:
+    """`deployment` with one of its revisions as the newest; its number stays."""
+    others = tuple(rev for rev in deployment.revisions if rev is not revision)
+    return replace(deployment, revisions=(*others, revision))
+
+
+def promote(deployment: Deployment, now: datetime) -> Deployment:
+    """Give the canary all traffic: what served before is let go of.
+
+    Raises:
+        LookupError: There is no canary.
+    """
+    serving, canary = deployment.serving, deployment.canary
+    if serving is None or canary is None:
+        raise LookupError(f"{deployment.id} has no canary")
+    whole = replace(canary, share=WHOLE)
+    return supersede(with_revision(deployment, whole), serving, now)
+
+
+def give_up_canary(deployment: Deployment, now: datetime) -> Deployment:
+    """Give all traffic back to what served before the canary.
+
+    Raises:
+        LookupError: There is no canary.
+    """
+    serving, canary = deployment.serving, deployment.canary
+    if serving is None or canary is None:
+        raise LookupError(f"{deployment.id} has no canary")
+    changed = supersede(last(deployment, serving), canary, now)
+    for other in deployment.revisions:
+        if other.phase in {Phase.ACCEPTED, Phase.WAITING}:
+            changed = supersede(changed, other, now)
+    return changed
+
+
+def recall(deployment: Deployment, revision: Revision) -> Deployment:
+    """Note that `revision` is wanted again, once it has been let go of."""
+    changed = replace(forget_recalls(deployment), withdrawn=False)
+    return with_revision(changed, replace(revision, recalled=True))
+
+
+def forget_recalls(deployment: Deployment) -> Deployment:
+    """`deployment` without any order to bring a revision back."""
+    revisions = tuple(
+        replace(rev, recalled=False) if rev.recalled else rev
+        for rev in deployment.revisions
+    )
+    return replace(deployment, revisions=revisions)
+
+
+def wake(
+    deployment: Deployment, revision: Revision, order: str, now: datetime
+) -> Deployment:
+    """Ask for the deployment to be looked at now, for the sake of an order."""
+    asked = request(deployment, revision, now, detail=order)
+    waiting = {message.id for message in deployment.outbox}
+    outbox = deployment.outbox if asked.id in waiting else (*deployment.outbox, asked)
+    return replace(deployment, outbox=outbox)
+
+
 def reactivate(deployment: Deployment, revision: Revision, now: datetime) -> Deployment:
     """Send an ended revision on its way again (retry, rollback, old bytes back).
 
     It becomes the newest of the record; its number stays. A revision that is
     still on its way to the platform, but has not started, makes room for it.
     """
-    others = tuple(rev for rev in deployment.revisions if rev is not revision)
-    changed = replace(deployment, revisions=(*others, revision), withdrawn=False)
-    for other in others:
+    again = replace(revision, recalled=False)
+    changed = last(with_revision(forget_recalls(deployment), again), again)
+    changed = replace(changed, withdrawn=False)
+    for other in changed.revisions:
         if other.phase in {Phase.ACCEPTED, Phase.WAITING}:
             changed = supersede(changed, other, now)
     return move(
         changed,
-        revision,
+        again,
         Phase.ACCEPTED,
         now=now,
         attempt=revision.attempt + 1,

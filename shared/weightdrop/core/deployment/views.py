@@ -95,6 +95,11 @@ def deployment_view(deployment: Deployment) -> dict[str, object]:
         "updated": deployment.updated.isoformat(),
         "revisions": [revision_view(revision) for revision in deployment.revisions],
         "serving": None,
+        "traffic": [
+            {"revision": one.number, "digest": one.digest, "percent": percent}
+            for one, percent in deployment.split
+        ],
+        "ordered": _ordered(deployment),
         "endpoint": None,
     }
     serving = deployment.serving
@@ -104,6 +109,19 @@ def deployment_view(deployment: Deployment) -> dict[str, object]:
     if deployment.latest:
         view |= _latest_view(deployment.latest)
     return view
+
+
+def _ordered(deployment: Deployment) -> str:
+    """The order that is remembered and not carried out yet; may be empty."""
+    if deployment.withdrawn and any(
+        revision.phase.live or revision.phase is Phase.RETIRING
+        for revision in deployment.revisions
+    ):
+        return "undeploy"
+    back = next((one for one in deployment.revisions if one.recalled), None)
+    if back is None:
+        return ""
+    return "retry" if back is deployment.latest else "rollback"
 
 
 def _latest_view(revision: Revision) -> dict[str, object]:
