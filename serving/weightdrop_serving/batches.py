@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,16 +36,37 @@ class Outcome:
     body: bytes
 
 
-async def lone(app: App, scope: Scope, batch: Batch, receive: Receive) -> Outcome:
-    """The prediction of the only instance of `batch`.
+# What vLLM's routes give when their client went away, as nobody reads it.
+_TO_NOBODY: Final = b"null"
+_LEFT: Final = Outcome(499, shapes.error(499, "the client went away"))
+
+Answer = Callable[[Outcome], Awaitable[None]]
+
+
+async def lone(
+    app: App, scope: Scope, batch: Batch, receive: Receive, answer: Answer
+) -> None:
+    """Answer with the prediction of the only instance of `batch`.
 
     What most requests are, and therefore without what only several need: no task,
-    no queue, and the client's own `receive` to notice that it left.
+    no queue, and the client's own `receive` to notice that it left. The answer goes
+    out as soon as it is whole, while `app` still tidies up.
     """
     (call,) = batch.calls
     body = msgspec.json.encode(call.body)
     inner = request_scope(scope, call.path, len(body), None)
-    response = await collect(app, inner, replay(body, receive))
+    response = Response()
+
+    async def send(message: Message) -> None:
+        if response.add(message):
+            await answer(_outcome(batch, response))
+
+    await app(inner, replay(body, receive), send)
+
+
+def _outcome(batch: Batch, response: Response) -> Outcome:
+    if response.body == _TO_NOBODY:
+        return _LEFT
     if response.ok:
         return Outcome(200, shapes.predictions(batch, [response.body]))
     return Outcome(response.status, _error(0, response))
@@ -93,6 +115,8 @@ class Run:
         if self._failure is not None:
             number, response = self._failure
             return Outcome(response.status, _error(number, response))
+        if self._gone.is_set():
+            return _LEFT
         bodies = [answer.body for answer in answers]
         return Outcome(200, shapes.predictions(self._batch, bodies))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -21,13 +21,20 @@ class Response:
     """What the application answered."""
 
     status: int = 500
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
 
     @property
     def ok(self) -> bool:
         """Whether it is an answer and no error."""
         return 200 <= self.status < 300  # noqa: PLR2004  # HTTP's own numbers
+
+    def add(self, message: Message) -> bool:
+        """Take one message of the application; whether it was the last."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            return False
+        self.body += message.get("body", b"")
+        return not message.get("more_body", False)
 
 
 def request_scope(scope: Scope, path: str, size: int, number: int | None) -> Scope:
@@ -91,15 +98,9 @@ def until(gone: asyncio.Event) -> Receive:
 async def collect(app: App, scope: Scope, receive: Receive) -> Response:
     """Call `app` and gather the whole response."""
     response = Response()
-    parts: list[bytes] = []
 
     async def send(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            response.status = message["status"]
-            response.headers = list(message.get("headers", ()))
-        elif message["type"] == "http.response.body":
-            parts.append(message.get("body", b""))
+        response.add(message)
 
     await app(scope, receive, send)
-    response.body = parts[0] if len(parts) == 1 else b"".join(parts)
     return response

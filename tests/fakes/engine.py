@@ -17,6 +17,8 @@ from weightdrop_serving.forms import Names
 from weightdrop_serving.health import Health
 from weightdrop_serving.routes import Limits, VertexApp
 
+SERVED = ("tiny", "adapter")
+
 
 class Engine:
     """A small application with vLLM's routes and its way of failing.
@@ -50,14 +52,17 @@ class Engine:
         if body.get("max_tokens") == -1:
             error = {"message": "max_tokens must be at least 1", "type": "BadRequest"}
             return JSONResponse({"error": error | {"code": 400}}, 400)
+        model = body.get("model") or SERVED[0]
+        if model not in SERVED:
+            return JSONResponse({"error": {"message": f"no {model}"}}, 404)
         if prompt == "busy":
             return JSONResponse({"error": {"message": "queue is full"}}, 503)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await asyncio.sleep(0)
-            if prompt == "hold":
-                await self._hold(request)
+            if prompt == "hold" and not await self._hold(request):
+                return JSONResponse(None)  # as vLLM answers a client that left
         finally:
             self.under_way -= 1
         if body.get("stream"):
@@ -65,17 +70,19 @@ class Engine:
             return StreamingResponse(events, media_type="text/event-stream")
         text = f"<{prompt}>"
         choice = {"message": {"content": text}} if chat else {"text": text}
-        return JSONResponse({"model": body["model"], "choices": [choice]})
+        return JSONResponse({"model": model, "choices": [choice]})
 
-    async def _hold(self, request: Request) -> None:
+    async def _hold(self, request: Request) -> bool:
+        """Wait for a release; whether the client stayed."""
         self.holding.set()
         gone = asyncio.create_task(self._disconnected(request))
         free = asyncio.create_task(self.release.wait())
         await asyncio.wait({gone, free}, return_when=asyncio.FIRST_COMPLETED)
-        if gone.done():
-            self.cancelled += 1
+        left = gone.done()
+        self.cancelled += left
         gone.cancel()
         free.cancel()
+        return not left
 
     async def _disconnected(self, request: Request) -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -178,7 +185,7 @@ def tell(story: Story, **limits: int) -> None:
             health=health,
             health_route="/vertex/health",
             predict_route="/vertex/predict",
-            names=Names(("tiny", "adapter")),
+            names=Names(SERVED),
             limits=Limits(**limits),
         )
         async with asyncio.timeout(20):
