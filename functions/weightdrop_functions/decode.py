@@ -22,6 +22,7 @@ PLATFORM = "aiplatform.googleapis.com"
 
 _AUDIT = "//cloudaudit.googleapis.com/"
 _ENDPOINT = re.compile(r"projects/[^/]+/locations/[^/]+/endpoints/wd-([a-z0-9-]{1,60})")
+_DEPLOYMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _BUCKETS = "//storage.googleapis.com/projects/_/buckets/"
 MAX_REQUEST_BYTES = 16 * 1024
 
@@ -89,8 +90,13 @@ def deploy_request(attributes: Mapping[str, object], data: object) -> DeployRequ
     Raises:
         PermanentError: If there is none in it.
     """
+    # Imported here: an object's event that is ignored does not pay for it.
+    from weightdrop.core.deployment.events import REQUESTS_TOPIC  # noqa: PLC0415
+
     if attributes.get("type") != MESSAGE_PUBLISHED or not isinstance(data, Mapping):
         raise PermanentError(f"not a message: type {attributes.get('type')!r}")
+    if not str(attributes.get("source")).endswith(f"/topics/{REQUESTS_TOPIC}"):
+        raise PermanentError(f"not our topic: source {attributes.get('source')!r}")
     message = data.get("message")
     text = message.get("data") if isinstance(message, Mapping) else None
     if not isinstance(text, str) or len(text) > MAX_REQUEST_BYTES:
@@ -103,6 +109,9 @@ def deploy_request(attributes: Mapping[str, object], data: object) -> DeployRequ
     digest = body.get("digest") if isinstance(body, dict) else None
     if not isinstance(deployment, str) or not isinstance(digest, str):
         raise PermanentError("a request that names no deployment")
+    if not _DEPLOYMENT.fullmatch(deployment):
+        # A slash in it would lead to another document of the database.
+        raise PermanentError(f"a request of no possible id: {deployment[:100]!r}")
     return DeployRequest(deployment=deployment, digest=digest)
 
 

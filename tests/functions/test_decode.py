@@ -38,6 +38,14 @@ def attributes(**changes: str) -> dict[str, str]:
     return {"type": FINALIZED, "source": SOURCE, "id": "1"} | changes
 
 
+TOPIC = "//pubsub.googleapis.com/projects/p/topics/weightdrop-requests"
+
+
+def published(source: str = TOPIC) -> dict[str, str]:
+    """The attributes of a message on the topic of requests."""
+    return attributes(type=MESSAGE_PUBLISHED, source=source)
+
+
 def message(body: object) -> dict[str, Any]:
     """A Pub/Sub message around `body`."""
     data = base64.b64encode(json.dumps(body).encode()).decode()
@@ -85,24 +93,62 @@ def test_no_event_crashes_the_decoder(given_attributes: Any, data: Any) -> None:
     with contextlib.suppress(PermanentError):
         object_change(given_attributes, data, buckets=BUCKETS)
     with contextlib.suppress(PermanentError):
-        deploy_request(attributes(type=MESSAGE_PUBLISHED), data)
+        deploy_request(published(), data)
 
 
 @given(ANYTHING)
 def test_no_request_body_crashes_the_decoder(body: Any) -> None:
     """JSON of any shape inside a message is a request or a PermanentError."""
     with contextlib.suppress(PermanentError):
-        deploy_request(attributes(type=MESSAGE_PUBLISHED), message(body))
+        deploy_request(published(), message(body))
 
 
 def test_a_request_names_its_deployment() -> None:
     """The body says where to look, and nothing else is needed."""
     request = deploy_request(
-        attributes(type=MESSAGE_PUBLISHED),
+        published(),
         message({"deployment": "llama-1", "digest": "d"}),
     )
 
     assert (request.deployment, request.digest) == ("llama-1", "d")
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "",
+        "..",
+        "a/events/b",
+        "a/../b",
+        "__x__",
+        "UPPER-1",
+        "a b",
+        "a\n",
+        "-a",
+        "x" * 64,
+    ],
+)
+def test_an_id_that_none_can_have_leads_nowhere(identity: str) -> None:
+    """A slash in it would name another document of the database."""
+    with pytest.raises(PermanentError, match="no possible id"):
+        deploy_request(published(), message({"deployment": identity, "digest": "d"}))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "//pubsub.googleapis.com/projects/p/topics/weightdrop-events",
+        "//pubsub.googleapis.com/projects/p/topics/x-weightdrop-requests",
+        "//storage.googleapis.com/projects/_/buckets/models",
+        "",
+    ],
+)
+def test_a_message_of_another_topic_is_refused(source: str) -> None:
+    """Who may publish there is not who may ask for deployments."""
+    body = message({"deployment": "llama-1", "digest": "d"})
+
+    with pytest.raises(PermanentError, match="not our topic"):
+        deploy_request(published(source), body)
 
 
 def test_an_oversized_request_is_refused() -> None:
@@ -110,7 +156,7 @@ def test_an_oversized_request_is_refused() -> None:
     body = {"deployment": "x" * MAX_REQUEST_BYTES, "digest": "d"}
 
     with pytest.raises(PermanentError, match="too much"):
-        deploy_request(attributes(type=MESSAGE_PUBLISHED), message(body))
+        deploy_request(published(), message(body))
 
 
 ENDPOINT = "projects/7/locations/us-central1/endpoints/wd-llama-12345678"

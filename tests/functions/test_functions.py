@@ -20,6 +20,7 @@ from weightdrop.core.deployment.phases import Phase
 from weightdrop.services.query import Query
 
 MAIN = Path(__file__).resolve().parents[2] / "functions" / "main.py"
+TOPIC = "//pubsub.googleapis.com/projects/p/topics/weightdrop-requests"
 SOURCE = "//storage.googleapis.com/projects/_/buckets/models"
 
 
@@ -52,7 +53,7 @@ def request(body: object) -> dict[str, Any]:
             "ce-specversion": "1.0",
             "ce-id": "m1",
             "ce-type": "google.cloud.pubsub.topic.v1.messagePublished",
-            "ce-source": "//pubsub.googleapis.com/projects/p/topics/requests",
+            "ce-source": TOPIC,
             "content-type": "application/json",
         },
         "data": json.dumps({"message": {"data": data, "messageId": "m1"}}),

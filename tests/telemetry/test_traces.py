@@ -34,6 +34,7 @@ from weightdrop.settings import Backend, Settings
 from weightdrop_functions import handlers
 
 MAIN = Path(__file__).resolve().parents[2] / "functions" / "main.py"
+TOPIC = f"//pubsub.googleapis.com/projects/p/topics/{REQUESTS_TOPIC}"
 ID = deployment_id("models", "tiny")
 
 
@@ -86,7 +87,7 @@ class Functions:
                 "specversion": "1.0",
                 "id": "2",
                 "type": "google.cloud.pubsub.topic.v1.messagePublished",
-                "source": "//pubsub.googleapis.com/projects/p/topics/requests",
+                "source": TOPIC,
             },
             {
                 "message": {
@@ -247,7 +248,7 @@ def test_what_calls_itself_a_trace_is_not_trusted(
             "specversion": "1.0",
             "id": "3",
             "type": "google.cloud.pubsub.topic.v1.messagePublished",
-            "source": "//pubsub.googleapis.com/projects/p/topics/requests",
+            "source": TOPIC,
         },
         body,
     )
