@@ -11,7 +11,10 @@ CHECKOV := .venv-checkov
 CLIENTS := .venv-clients
 export PROJECT REGION
 
-.PHONY: simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
+# The benchmarks that `make bench` runs, in turn.
+BENCH ?= plan check cold control bucket serving start
+
+.PHONY: bench simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
   bench-serving bench-start families bench-cold bench-control bench-bucket storm \
   functions-zip deploy image checkov clients clients-env
 
@@ -62,32 +65,42 @@ clients: setup $(CLIENTS)/.installed ## Run every client against the stand-ins a
 	  || $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
+bench: setup ## Run every benchmark (or BENCH="cold control") and write docs/benchmarks/index.md
+	@for one in $(BENCH); do $(MAKE) --no-print-directory bench-$$one || exit 1; done
+
 bench-check: setup ## Time validation of 163 shards behind 50 ms a request
 	@$(BIN)/python tools/bench_check.py
+	@$(BIN)/python tools/bench_page.py
 
 fuzz: setup ## Hold five million mutated headers against the safetensors library
 	@$(BIN)/python tools/header_fuzz.py --count 5000000
 
 bench-plan: setup ## Score the hardware planner and write docs/planning.md
 	@$(BIN)/python tools/bench_plan.py $(if $(MEASURED),--measured $(MEASURED)) $(if $(CONFIGS),--configs $(CONFIGS))
+	@$(BIN)/python tools/bench_page.py
 
 bench-serving: setup ## Measure what the Vertex route costs, beside vLLM itself and a proxy
 	@PYTHONPATH=tools $(BIN)/python tools/bench_serving.py
+	@$(BIN)/python tools/bench_page.py
 
 bench-start: setup ## Measure time to health (STREAMER=folder of run:ai's packages to compare)
 	@PYTHONPATH=tools $(BIN)/python tools/bench_start.py $(if $(STREAMER),--streamer $(STREAMER))
+	@$(BIN)/python tools/bench_page.py
 
 families: setup ## Serve a tiny model of every family and write docs/families.md
 	@FAMILIES=all FAMILIES_TABLE=docs/families.md $(BIN)/python -m pytest -q tests/serving/test_families.py
 
 bench-cold: setup ## Measure cold starts of the functions and write docs/benchmarks/cold.md
 	@PYTHONPATH=tests:tools $(BIN)/python tools/bench_cold.py
+	@$(BIN)/python tools/bench_page.py
 
 bench-control: setup ## Measure the warm control plane and write docs/benchmarks/control.md
 	@PYTHONPATH=tests:tools:functions $(BIN)/python tools/bench_control.py $(if $(COUNTS),--counts $(COUNTS))
+	@$(BIN)/python tools/bench_page.py
 
 bench-bucket: setup ## Measure the local bucket server and write docs/benchmarks/bucket.md
 	@PYTHONPATH=tests $(BIN)/python tools/bench_bucket.py $(if $(GIB),--gib $(GIB))
+	@$(BIN)/python tools/bench_page.py
 
 storm: setup ## Drop DROPS folders in a minute while functions are killed at random
 	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED))

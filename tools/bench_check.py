@@ -7,14 +7,17 @@ billion parameters) and waits 50 ms before each answer. In turns, validation
 reads them through the Cloud Storage adapter and huggingface_hub reads them with
 its own header parser. Printed are medians over the runs, from the same server in
 the same run. Only validation draws a verdict; the hub's parser checks nothing.
+Writes docs/benchmarks/check.md. Exit status 1 when validation misses its marks.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import multiprocessing
 import os
+import platform
 import statistics
 import sys
 import tempfile
@@ -35,8 +38,21 @@ from weightdrop.core.artifacts.objects import artifact_set  # noqa: E402
 from weightdrop.services.inspection import Policy, inspect_artifacts  # noqa: E402
 
 CONFIG = ROOT / "tests/data/models/published/deepseek-ai__DeepSeek-V3.json"
+PAGE = ROOT / "docs" / "benchmarks" / "check.md"
 BUCKET = "models"
 LIMIT_SECONDS = 2.0
+ABOUT = """\
+# Validation behind a slow bucket
+
+Written by `make bench-check` on {run}.
+DeepSeek-V3's {shards} shards: their real headers, behind {wait:.0f} ms a request. In
+turns, validation reads them and huggingface_hub reads the same headers with its own
+parser, which checks nothing; medians of one run. Limits: {limit} s, two reads a shard,
+no tensor data.
+
+| who | seconds | processor seconds | reads | of tensor data | says |
+| --- | ---: | ---: | ---: | ---: | --- |
+"""
 READS_PER_SHARD = 2.0
 
 
@@ -105,6 +121,28 @@ def _print(name: str, found: dict[str, Any]) -> None:
     )
 
 
+def page(found: dict[str, dict[str, Any]], *, shards: int, latency: float) -> str:
+    """The documentation's page."""
+    when = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    machine = f"{os.cpu_count()} processors, {platform.machine()}"
+    python = f"Python {platform.python_version()}"
+    told = ABOUT.format(
+        run=f"{when} ({machine}, {python}, load {os.getloadavg()[1]:.1f})",
+        shards=shards,
+        wait=latency * 1000,
+        limit=LIMIT_SECONDS,
+    )
+    return told + "".join(_row(name, one) for name, one in found.items())
+
+
+def _row(name: str, found: dict[str, Any]) -> str:
+    return (
+        f"| {name} | {found['seconds']:.2f} s | {found['cpu']:.2f} s | "
+        f"{found['requests']:.0f} | {found['tensors'] / 1e6:.1f} MB | "
+        f"{found['said']} |\n"
+    )
+
+
 def _race(
     contestants: dict[str, Callable[[], str]], base: str, *, turns: int
 ) -> dict[str, list[dict[str, Any]]]:
@@ -125,6 +163,7 @@ def main() -> int:
     parser.add_argument("--shards", type=int, default=163)
     parser.add_argument("--latency", type=float, default=0.05, help="seconds")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     files = model_files(json.loads(CONFIG.read_text()), shards=options.shards)
     ours, theirs = multiprocessing.Pipe()
@@ -150,6 +189,9 @@ def main() -> int:
     else:
         for name, summary in summaries.items():
             _print(name, summary)
+    text = page(summaries, shards=options.shards, latency=options.latency)
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(text, encoding="utf-8")
     return _judge(summaries["validation"], options.shards)
 
 
