@@ -1,7 +1,8 @@
 """A tiny serving container: health, predictions and streams, on the standard library.
 
 Arguments steer it: `--exit N` ends at once, `--never-healthy` answers 503 to
-health checks, `--slow SECONDS` takes its time for each prediction.
+health checks, `--slow SECONDS` takes its time for each prediction, `--waiting N` says
+in its metrics that N requests wait.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--exit", type=int, default=-1)
 parser.add_argument("--never-healthy", action="store_true")
 parser.add_argument("--slow", type=float, default=0.0)
+parser.add_argument("--waiting", type=int, default=0)
 parser.add_argument("--say", default="hello")
 OPTIONS, REST = parser.parse_known_args()
 AIP = {key: value for key, value in os.environ.items() if key.startswith("AIP_")}
@@ -30,8 +32,8 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Write no access log."""
 
-    def _send(self, status: int, body: object) -> None:
-        data = json.dumps(body).encode()
+    def _send(self, status: int, body: object, text: str = "") -> None:
+        data = (text or json.dumps(body)).encode()
         head = (
             f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
             f"content-length: {len(data)}\r\n\r\n"
@@ -42,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
         """Health, and what else is asked."""
         if self.path == AIP["AIP_HEALTH_ROUTE"]:
             self._send(503 if OPTIONS.never_healthy else 200, {})
+        elif self.path == "/metrics":
+            waiting = f'vllm:num_requests_waiting{{engine="0"}} {OPTIONS.waiting}.0\n'
+            self._send(200, None, waiting)
         else:
             self._send(200, {"path": self.path, "method": "GET"})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +202,48 @@ def test_a_copy_is_the_folder_and_nothing_else(
     vertex.succeed(vertex.call("POST", "/models:upload", body))
 
     assert buckets.names(managed, copy) == [f"{copy}config.json"]
+
+
+OWN_IMAGE = {"imageUri": "mine", "command": ["false"]}
+
+
+def test_chat_and_containers_can_be_switched(
+    make: Callable[..., Running], buckets: Buckets, tmp_path: Path
+) -> None:
+    """Chat is refused; the stand-in's own image runs whatever the request says."""
+    switches = ("--chat-refused", "--container-spec-ignored")
+    options = ("--storage-endpoint", buckets.url, *switches)
+    vertex = make(*options, **tiny_image(tmp_path))
+    body = {
+        "customModel": {"gcsUri": "gs://models/tiny"},
+        "modelConfig": {"containerSpec": OWN_IMAGE},
+    }
+
+    response = vertex.succeed(_deploy(vertex, body))
+    own = response["endpoint"].rpartition("/")[2]
+    chat = vertex.path(f"/endpoints/{own}/chat/completions", "v1beta1")
+    refused = vertex.client.post(chat, json={}).json()
+
+    assert vertex.ask(own).status_code == 200
+    assert refused["error"]["status"] == "FAILED_PRECONDITION"
+
+
+@pytest.mark.parametrize(
+    ("switch", "left"), [("--failed-deploy-stays", 200), ("--failed-deploy-goes", 404)]
+)
+def test_a_failed_deployment_stays_or_goes(
+    make: Callable[..., Running], buckets: Buckets, switch: str, left: int
+) -> None:
+    """What a :deploy had made when its server failed is left, or removed."""
+    vertex = make("--storage-endpoint", buckets.url, switch)
+    body = {
+        "customModel": {"gcsUri": "gs://models/tiny"},
+        "modelConfig": {"modelUserId": "left", "containerSpec": OWN_IMAGE},
+        "endpointConfig": {"endpointUserId": "left"},
+    }
+
+    done = vertex.finish(_deploy(vertex, body))
+
+    assert "exited unexpectedly" in done["error"]["message"]
+    for rest in ("/models/left", "/endpoints/left"):
+        assert vertex.client.get(vertex.path(rest)).status_code == left

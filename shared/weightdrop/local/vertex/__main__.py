@@ -109,6 +109,7 @@ def serve(config: Config) -> None:
 @click.option("--tls-certificate", type=click.Path(path_type=Path), default=None)
 @click.option("--tls-key", type=click.Path(path_type=Path), default=None)
 @click.option("--probe-seconds", default=0.5, show_default=True)
+@click.option("--liveness-seconds", default=10.0, show_default=True)
 @click.option("--start-attempts", default=2, show_default=True)
 @click.option("--deployment-timeout", default=1800.0, show_default=True)
 @click.option("--requests-per-replica", default=16, show_default=True)
@@ -116,6 +117,9 @@ def serve(config: Config) -> None:
 @click.option("--idle-factor", default=60.0, show_default=True)
 @click.option("--first-takes-traffic/--first-takes-none", default=False)
 @click.option("--chat-request-format/--chat-plain", default=True)
+@click.option("--chat-refused/--chat-served", default=False)
+@click.option("--container-spec-ignored/--container-spec-used", default=False)
+@click.option("--failed-deploy-stays/--failed-deploy-goes", default=False)
 @click.option("--dedicated-only/--any-host", default=False)
 @click.option("--inference-timeout", default=3600.0, show_default=True)
 def main(
@@ -130,6 +134,7 @@ def main(
     tls_certificate: Path | None,
     tls_key: Path | None,
     probe_seconds: float,
+    liveness_seconds: float,
     start_attempts: int,
     deployment_timeout: float,
     requests_per_replica: int,
@@ -137,6 +142,9 @@ def main(
     idle_factor: float,
     first_takes_traffic: bool,
     chat_request_format: bool,
+    chat_refused: bool,
+    container_spec_ignored: bool,
+    failed_deploy_stays: bool,
     dedicated_only: bool,
     inference_timeout: float,
 ) -> None:
@@ -154,7 +162,9 @@ def main(
             tls_certificate=tls_certificate,
             tls_key=tls_key,
             probing=Probing(
-                starting_seconds=probe_seconds, start_attempts=start_attempts
+                starting_seconds=probe_seconds,
+                liveness_seconds=liveness_seconds,
+                start_attempts=start_attempts,
             ),
             scaling=Scaling(
                 requests_per_replica=requests_per_replica,
@@ -164,6 +174,9 @@ def main(
             choices=Choices(
                 first_takes_traffic=first_takes_traffic,
                 chat_request_format=chat_request_format,
+                chat_refused=chat_refused,
+                container_spec_ignored=container_spec_ignored,
+                failed_deploy_stays=failed_deploy_stays,
                 shared_dns_refused=dedicated_only,
                 inference_timeout=inference_timeout,
                 deployment_timeout=deployment_timeout,

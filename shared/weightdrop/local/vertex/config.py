@@ -15,7 +15,10 @@ class Probing:
         starting_seconds: Between health checks until the first good one [10].
         running_seconds: Between health checks after that [10].
         timeout_seconds: What one health check may take [10].
-        failures: Bad checks in a row that take a server out of rotation [4].
+        liveness_seconds: Between connections that show a server to be alive [10];
+            0 makes none.
+        failures: Bad checks in a row that take a server out of rotation, or have
+            it restarted [4].
         start_attempts: Exits before the first good check that end a deployment.
         restart_seconds: First wait before a dead server is started again;
             doubles up to 30 s.
@@ -25,6 +28,7 @@ class Probing:
     starting_seconds: float = 0.5
     running_seconds: float = 2.0
     timeout_seconds: float = 10.0
+    liveness_seconds: float = 10.0
     failures: int = 4
     start_attempts: int = 2
     restart_seconds: float = 0.5
@@ -37,6 +41,7 @@ class Scaling:
 
     Attributes:
         requests_per_replica: Requests under way that one replica should have.
+        window_seconds: Over which metrics of the load are taken.
         up_seconds: How long the load must last before a replica is added.
         down_seconds: How long a replica must be spare before it goes.
         idle_factor: Divides a scale-to-zero's idle period, so that an hour on
@@ -44,6 +49,7 @@ class Scaling:
     """
 
     requests_per_replica: int = 16
+    window_seconds: float = 10.0
     up_seconds: float = 2.0
     down_seconds: float = 30.0
     idle_factor: float = 60.0
@@ -58,6 +64,12 @@ class Choices:
             split takes all traffic (the protos say it takes none).
         chat_request_format: chat/completions adds "@requestFormat" to the body
             that reaches the container, as Google's own server expects.
+        chat_refused: chat/completions is not served at all, as it may be for a
+            container that is not Google's own.
+        container_spec_ignored: `:deploy` of custom weights takes its own container
+            whatever the request's `container_spec` says.
+        failed_deploy_stays: A `:deploy` that fails leaves the model and the empty
+            endpoint that it made.
         shared_dns_refused: A dedicated endpoint answers predictions on its
             dedicated name only.
         deployment_timeout: Seconds a deployment may take when the model's
@@ -68,6 +80,9 @@ class Choices:
 
     first_takes_traffic: bool = False
     chat_request_format: bool = True
+    chat_refused: bool = False
+    container_spec_ignored: bool = False
+    failed_deploy_stays: bool = False
     shared_dns_refused: bool = False
     deployment_timeout: float = 1800.0
     inference_timeout: float = 3600.0

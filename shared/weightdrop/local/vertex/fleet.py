@@ -17,12 +17,15 @@ from weightdrop.local.vertex.containers import Unit
 from weightdrop.local.vertex.faults import ApiError
 from weightdrop.local.vertex.logfile import LogFile
 from weightdrop.local.vertex.pool import Pool, bounds
+from weightdrop.local.vertex.probes import probes
 from weightdrop.local.vertex.processes import Command, Processes
 from weightdrop.local.vertex.replica import Recipe, Replica
+from weightdrop.local.vertex.scaling import readings
 
 JSON = dict[str, Any]
 _DEBUG_INFO = "type.googleapis.com/google.rpc.DebugInfo"
 _MESSAGE_LINES = 8
+_METRICS_SECONDS = 2.0
 
 
 class Fleet:
@@ -67,6 +70,7 @@ class Fleet:
                 ),
                 scaling=self._config.scaling,
                 make=partial(self._replica, unit),
+                read=self._readings,
             )
         return self._pools[unit.key]
 
@@ -119,6 +123,14 @@ class Fleet:
                 )
             await pool.changed(timeout=left)
 
+    async def _readings(self, replica: Replica) -> dict[str, float]:
+        url = f"http://127.0.0.1:{replica.port}/metrics"
+        try:
+            answer = await self._client.get(url, timeout=_METRICS_SECONDS)
+        except httpx.HTTPError:
+            return {}
+        return readings(answer.text)
+
     def _folder(self, kind: str, key: str) -> Path:
         return self._config.home / kind / key.replace("/", "_")
 
@@ -128,7 +140,11 @@ class Fleet:
         recipe = Recipe(
             name=f"{unit.key}/{number}",
             command=lambda port: self._command(unit, port, folder),
-            health=unit.routes.health,
+            probes=probes(
+                unit.container,
+                health=unit.routes.health,
+                probing=self._config.probing,
+            ),
             log=LogFile(logs.with_name(f"{logs.name}_{number}.log")),
             changed=changed,
         )

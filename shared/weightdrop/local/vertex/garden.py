@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from weightdrop.local.vertex import names
+from weightdrop.local.vertex.config import Choices
 from weightdrop.local.vertex.deployments import NEW, Deployments
 from weightdrop.local.vertex.endpoints import Endpoints
 from weightdrop.local.vertex.faults import ApiError, exists, invalid
@@ -31,6 +32,7 @@ class Garden:
 
     Args:
         operations: Runs deployments.
+        choices: Behaviour that is not documented.
         models: Where models are made.
         endpoints: Where endpoints are made.
         deployments: Where models are deployed.
@@ -42,6 +44,7 @@ class Garden:
         self,
         operations: Operations,
         *,
+        choices: Choices,
         models: Models,
         endpoints: Endpoints,
         deployments: Deployments,
@@ -49,6 +52,7 @@ class Garden:
         budget: Budget,
     ) -> None:
         self._operations = operations
+        self._choices = choices
         self._models = models
         self._endpoints = endpoints
         self._deployments = deployments
@@ -83,7 +87,9 @@ class Garden:
             "endpoint": endpoint_id,
             "deployed": str(_FIRST_ID + int(uuid.uuid4()) % _FIRST_ID),
             "resources": resources,
-            "container": model.get("containerSpec", {}),
+            "container": {}
+            if self._choices.container_spec_ignored
+            else model.get("containerSpec", {}),
             "display": label,
             "resource": self._endpoints.check_new(
                 place, _endpoint(endpoint, label), chosen=endpoint_id
@@ -144,7 +150,8 @@ class Garden:
         try:
             await self._make(work, place, plan)
         except Exception:
-            await self._undo(place, plan)
+            if not self._choices.failed_deploy_stays:
+                await self._undo(place, plan)
             raise
         except asyncio.CancelledError:
             if self._operations.cancelling(work.number):

@@ -7,6 +7,7 @@ from typing import Any
 
 from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.local.vertex.faults import ApiError, invalid
+from weightdrop.local.vertex.scaling import check_metrics
 from weightdrop.local.vertex.store import Store
 
 JSON = dict[str, Any]
@@ -62,6 +63,7 @@ def check_resources(deployed_model: JSON, *, location: str) -> JSON:
             "supports DEDICATED_RESOURCES only."
         )
     check_machine(resources.get("machineSpec", {}), location=location)
+    check_metrics(resources.get("autoscalingMetricSpecs", ()))
     # A client of the protos cannot write the 0: it is how a field is left out.
     sleeps = "scaleToZeroSpec" in resources
     low = resources.setdefault("minReplicaCount", 0 if sleeps else 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from weightdrop.local.vertex.config import Scaling
 from weightdrop.local.vertex.containers import Unit
 from weightdrop.local.vertex.replica import Replica
+from weightdrop.local.vertex.scaling import OF_VLLM, Meter, wanted
 from weightdrop.local.vertex.schema import seconds
 from weightdrop.local.vertex.store import now
 
@@ -52,6 +53,7 @@ class Pool:
         limits: How many replicas there may be.
         scaling: How they follow the load.
         make: Makes a replica of a number, telling when its readiness changes.
+        read: What a replica's own metrics say.
     """
 
     def __init__(
@@ -61,11 +63,14 @@ class Pool:
         limits: Bounds,
         scaling: Scaling,
         make: Callable[[int, Callable[[], None]], Replica],
+        read: Callable[[Replica], Awaitable[dict[str, float]]],
     ) -> None:
         self.unit = unit
         self.limits = limits
         self._scaling = scaling
         self._make = make
+        self._read = read
+        self._meter = Meter(window=scaling.window_seconds)
         self._changed = asyncio.Event()
         self.updated = now()
         self._replicas: dict[int, Replica] = {}
@@ -99,6 +104,7 @@ class Pool:
     def pick(self) -> Replica | None:
         """The ready replica with the fewest requests; wakes a sleeping pool."""
         self._last_request = self._now()
+        self._meter.asked(self._last_request)
         if not self._replicas:
             self._grow(1)
         ready = [item for item in self._replicas.values() if item.ready]
@@ -149,19 +155,42 @@ class Pool:
     async def _scale(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
+            await self._measure()
             self.adjust()
+
+    @property
+    def _metrics(self) -> list[dict[str, object]]:
+        found = self.unit.resources.get("autoscalingMetricSpecs", [])
+        return list(found)
+
+    async def _measure(self) -> None:
+        replicas = self.replicas
+        busy = sum(replica.in_flight > 0 for replica in replicas)
+        self._meter.sample(self._now(), busy / max(len(replicas), 1))
+        if any(spec.get("metricName") in OF_VLLM for spec in self._metrics):
+            ready = [replica for replica in replicas if replica.ready]
+            said = await asyncio.gather(*(self._read(replica) for replica in ready))
+            self._meter.served = {
+                name: sum(one.get(name, 0.0) for one in said) / len(said)
+                for name in OF_VLLM
+                if said
+            }
 
     def adjust(self) -> None:
         """Add or remove one replica where load and bounds ask for it."""
         time, count = self._now(), len(self._replicas)
-        per_replica = self._scaling.requests_per_replica
-        wanted = min(
-            max(-(-self.in_flight // per_replica), self.limits.low), self.limits.high
+        asked = wanted(
+            self._metrics,
+            self._meter,
+            count=count,
+            in_flight=self.in_flight,
+            scaling=self._scaling,
         )
+        goal = min(max(asked, self.limits.low), self.limits.high)
         if count < self.limits.low:
             self._grow(self.limits.low)
-        self._busy_since = (self._busy_since or time) if wanted > count else 0.0
-        self._spare_since = (self._spare_since or time) if wanted < count else 0.0
+        self._busy_since = (self._busy_since or time) if goal > count else 0.0
+        self._spare_since = (self._spare_since or time) if goal < count else 0.0
         if self._busy_since and time - self._busy_since >= self._scaling.up_seconds:
             self._grow(count + 1)
             self._busy_since = 0.0

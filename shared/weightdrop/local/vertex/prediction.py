@@ -124,6 +124,11 @@ class Predictions:
 
     async def chat(self, ask: Ask) -> Response:
         """OpenAI's chat completions, on the predict route."""
+        if self._config.choices.chat_refused:
+            raise ApiError(
+                "FAILED_PRECONDITION",
+                "Chat completions are not supported for this model.",
+            )
         body = schema.parse(ask.body)
         if self._config.choices.chat_request_format:
             body["@requestFormat"] = "chatCompletions"

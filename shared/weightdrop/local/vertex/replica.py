@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import httpx
 
 from weightdrop.local.vertex.config import Probing
 from weightdrop.local.vertex.logfile import LogFile
+from weightdrop.local.vertex.probes import Probe, Prober, Probes
 from weightdrop.local.vertex.processes import Command, Processes, ended, free_port
 
-_OK = 200
 _LONGEST_BACKOFF = 30.0
+Process = subprocess.Popen[bytes]
 log = logging.getLogger(__name__)
 
 
@@ -27,14 +27,14 @@ class Recipe:
     Attributes:
         name: For logs.
         command: The process that listens on a given port.
-        health: Path of health checks.
+        probes: How it is watched.
         log: Where its output goes.
         changed: Called whenever its readiness changes.
     """
 
     name: str
     command: Callable[[int], Command]
-    health: str
+    probes: Probes
     log: LogFile
     changed: Callable[[], None]
 
@@ -62,8 +62,10 @@ class Replica:
         self._recipe = recipe
         self._processes = processes
         self._probing = probing
-        self._client = client
-        self._process: subprocess.Popen[bytes] | None = None
+        self._prober = Prober(client, processes=processes, log=recipe.log)
+        self._command: Command | None = None
+        self._verdict = ""
+        self._process: Process | None = None
         self.port = 0
         self.ready = False
         self.was_ready = False
@@ -109,8 +111,8 @@ class Replica:
     async def _start(self) -> None:
         self.port = free_port()
         with self._recipe.log.open() as output:
-            command = self._recipe.command(self.port)
-            self._process = self._processes.start(command, output)
+            self._command = self._recipe.command(self.port)
+            self._process = self._processes.start(self._command, output)
         log.info("replica %s: pid %d, port %d", self._recipe.name, self.pid, self.port)
 
     async def _watch(self) -> None:
@@ -118,29 +120,64 @@ class Replica:
         process = self._process
         if process is None:
             return
-        probing, bad = self._probing, 0
-        while process.poll() is None:
-            if await self._healthy():
-                bad = 0
-                self.exits = 0
-                self._set_ready(ready=True)
-            else:
-                bad += 1
-                if not self.ready or bad >= probing.failures:
-                    self._set_ready(ready=False)
-            self._recipe.log.rotate()
-            pause = probing.running_seconds if self.ready else probing.starting_seconds
-            await ended(process, pause)
+        self._verdict = ""
+        probes = self._recipe.probes
+        if probes.startup is None or await self._started(process, probes.startup):
+            lives = asyncio.create_task(self._keep_alive(process, probes.liveness))
+            try:
+                await self._keep_ready(process, probes.health)
+            finally:
+                lives.cancel()
+                await asyncio.gather(lives, return_exceptions=True)
         self._processes.forget(process)
         self._process = None
-        self._note_exit(_exit_words(process.returncode))
+        self._note_exit(self._verdict or _exit_words(process.returncode))
 
-    async def _healthy(self) -> bool:
-        url = f"http://127.0.0.1:{self.port}{self._recipe.health}"
-        with contextlib.suppress(httpx.HTTPError):
-            answer = await self._client.get(url, timeout=self._probing.timeout_seconds)
-            return answer.status_code == _OK
+    async def _started(self, process: Process, probe: Probe) -> bool:
+        """Wait for the startup probe; ends the process when it fails for good."""
+        async for good, bad in self._tries(process, probe):
+            if good >= probe.successes:
+                return True
+            if bad >= probe.failures:
+                self._condemn(process, f"its startup probe failed {bad} times")
         return False
+
+    async def _keep_alive(self, process: Process, probe: Probe | None) -> None:
+        """End a process whose liveness probe fails for good."""
+        if probe is None:
+            return
+        async for _, bad in self._tries(process, probe):
+            if bad >= probe.failures:
+                self._condemn(process, f"its liveness probe failed {bad} times")
+
+    async def _keep_ready(self, process: Process, probe: Probe) -> None:
+        async for good, bad in self._tries(process, probe):
+            if good >= probe.successes:
+                self.exits = 0
+                self._set_ready(ready=True)
+            elif bad and (not self.ready or bad >= probe.failures):
+                self._set_ready(ready=False)
+            self._recipe.log.rotate()
+
+    async def _tries(
+        self, process: Process, probe: Probe
+    ) -> AsyncIterator[tuple[int, int]]:
+        """Good and bad tries in a row so far, after each, until the process ended."""
+        good = bad = 0
+        pause, period = probe.delay, probe.quick
+        while not await ended(process, pause):
+            if self._command and await self._prober.good(
+                probe, self.port, self._command
+            ):
+                good, bad, period = good + 1, 0, probe.period
+            else:
+                good, bad = 0, bad + 1
+            yield good, bad
+            pause = period
+
+    def _condemn(self, process: Process, words: str) -> None:
+        self._verdict = words
+        process.kill()
 
     def _note_exit(self, words: str) -> None:
         self.exits += 1

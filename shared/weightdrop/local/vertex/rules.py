@@ -6,6 +6,7 @@ from typing import Any
 
 from weightdrop.local.vertex import names
 from weightdrop.local.vertex.faults import invalid, precondition
+from weightdrop.local.vertex.probes import check_probes
 from weightdrop.local.vertex.schema import seconds
 
 JSON = dict[str, Any]
@@ -14,7 +15,7 @@ _LONGEST_DEPLOYMENT = 7200.0
 
 
 def check_model(model: JSON) -> None:
-    """Raise INVALID_ARGUMENT for a model that may not be made."""
+    """Raise INVALID_ARGUMENT (or UNIMPLEMENTED) for a model that may not be made."""
     if not model.get("displayName"):
         raise invalid("Model.display_name is required.")
     names.check_display_name(model["displayName"], "Model.display_name")
@@ -30,6 +31,7 @@ def check_model(model: JSON) -> None:
         raise invalid('The only supported invoke_route_prefix is "/*".')
     if seconds(container.get("deploymentTimeout", "0s")) > _LONGEST_DEPLOYMENT:
         raise invalid("The limit for deployment_timeout is 2 hours.")
+    check_probes(container)
     for item in container.get("env", ()):
         if not item.get("name") or item["name"].startswith("AIP_"):
             raise invalid(

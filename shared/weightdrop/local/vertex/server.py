@@ -101,6 +101,7 @@ class StandIn:
         )
         garden = Garden(
             self._operations,
+            choices=config.choices,
             models=models,
             endpoints=endpoints,
             deployments=self._deployments,
