@@ -23,7 +23,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Install all that is needed into .venv (once, about 3.5 GB)
 
-$(STAMP): requirements/all.txt requirements/bootstrap.txt pyproject.toml tools/setup.sh
+$(STAMP): requirements/all.txt requirements/bootstrap.txt requirements/vision.txt pyproject.toml tools/setup.sh
 	@TORCH=$(TORCH) TORCH_INDEX=$(TORCH_INDEX) PYTHON=$(PYTHON) bash tools/setup.sh $(VENV)
 	@touch $@
 

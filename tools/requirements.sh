@@ -12,3 +12,4 @@ compile --override requirements/overrides.txt pyproject.toml requirements/torch.
 compile functions/requirements.in --constraint requirements/all.txt -o functions/requirements.txt
 compile requirements/checkov.in -o requirements/checkov.txt
 compile --override requirements/overrides.txt requirements/clients.in -o requirements/clients.txt
+compile --no-deps requirements/vision.in -o requirements/vision.txt

@@ -30,6 +30,17 @@ say "installing pinned packages, vLLM's CPU build among them (3 GB, about a minu
   --compile-bytecode -r requirements/all.txt \
   || "$python" -m pip install --quiet --no-deps --require-hashes -r requirements/all.txt
 
+if ! "$python" -c "import torchvision" 2>/dev/null; then
+  say "installing torchvision, for models that look at pictures"
+  "$venv/bin/uv" pip install --quiet --python "$python" --no-deps --require-hashes --reinstall \
+    -r requirements/vision.txt \
+    || "$python" -m pip install --quiet --no-deps --require-hashes --force-reinstall -r requirements/vision.txt
+  # Its wheel is for CUDA: on PyTorch's CPU build its own operators are not there, and
+  # what describes them stops the import. No model here uses them.
+  : > "$("$python" -c 'import importlib.util as u; print(u.find_spec("torchvision").submodule_search_locations[0])')/_meta_registrations.py"
+  "$python" -c "import torchvision" || stop "torchvision cannot be imported; remove it: $venv/bin/uv pip uninstall torchvision"
+fi
+
 say "installing Weightdrop from this checkout"
 "$venv/bin/uv" pip install --quiet --python "$python" --no-deps --editable . \
   || "$python" -m pip install --quiet --no-deps --editable .

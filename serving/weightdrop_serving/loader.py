@@ -8,14 +8,16 @@ there, so the engine starts and the network works at the same time.
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from weightdrop_serving import control, kinship, logs
+from weightdrop_serving import control, kinship, logs, selection
 from weightdrop_serving.arguments import LOAD_FORMAT
 from weightdrop_serving.model import EXPECTED
+from weightdrop_serving.spelling import speller
 
 _LOOK_SECONDS: Final = 0.02
 
@@ -54,6 +56,12 @@ def arriving(folder: Path) -> Iterator[Path]:
     )
 
 
+def architecture(folder: Path) -> str:
+    """The first architecture that config.json in `folder` names."""
+    names = json.loads((folder / selection.CONFIG).read_bytes()).get("architectures")
+    return str(names[0]) if names else ""
+
+
 def _loader_class() -> type[Any]:
     from vllm.model_executor.model_loader.default_loader import (  # noqa: PLC0415
         DefaultModelLoader,
@@ -80,8 +88,9 @@ def _loader_class() -> type[Any]:
                 return super()._get_weights_iterator(source)  # type: ignore[no-any-return]
             if not self.counter_before_loading_weights:
                 self.counter_before_loading_weights = time.perf_counter()
+            spelled = speller(architecture(folder))
             return (
-                (source.prefix + name, tensor)
+                (source.prefix + spelled(name), tensor)
                 for path in arriving(folder)
                 for name, tensor in self._tensors(str(path))
             )

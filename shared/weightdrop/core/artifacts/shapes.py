@@ -83,13 +83,20 @@ def _deepseek(config: ModelConfig) -> Expected:
     return Expected(required, optional, skipped=skipped)
 
 
+_TOWER = "vision_tower.vision_model."
 _GEMMA3_PREFIXES = (
+    *(
+        (f"{stem}vision_tower.{part}.", f"{_TOWER}{part}.")
+        for stem in ("", "model.")
+        for part in ("embeddings", "encoder", "post_layernorm")
+    ),
     ("model.language_model.", "language_model.model."),
     ("model.vision_tower.", "vision_tower."),
     ("model.multi_modal_projector.", "multi_modal_projector."),
     ("lm_head.", "language_model.lm_head."),
 )
-"""Gemma3ForConditionalGeneration.hf_to_vllm_mapper of vLLM 0.32."""
+"""Gemma3ForConditionalGeneration.hf_to_vllm_mapper of vLLM 0.32, after the tower's
+parts as transformers 5 names them, which the serving image's loader renames."""
 
 
 def _gemma3_mm(config: ModelConfig) -> Expected:
