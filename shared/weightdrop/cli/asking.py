@@ -12,6 +12,7 @@ import click
 import httpx
 
 from weightdrop.cli.client import View
+from weightdrop.cli.completing import deployments
 from weightdrop.cli.context import (
     Where,
     endpoint_token,
@@ -268,7 +269,7 @@ def endpoint_of(view: View) -> View:
 
 
 @click.command(short_help="Send a prompt to a deployment.")
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=deployments)
 @click.argument("prompt")
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)

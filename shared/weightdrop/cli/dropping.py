@@ -13,6 +13,7 @@ import click
 
 from weightdrop.bootstrap import App
 from weightdrop.cli.client import View
+from weightdrop.cli.completing import folders
 from weightdrop.cli.context import (
     GS,
     Target,
@@ -139,7 +140,7 @@ def _is_config(file: LocalFile) -> bool:
 
 
 @click.command(short_help="Copy a model folder into a watched bucket.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path), shell_complete=folders)
 @click.argument("to", metavar="[TARGET]", default="")
 @click.option("--force", is_flag=True, help="Even if `check` rejects it.")
 @click.option("--watch", is_flag=True, help="Then keep looking until it rests.")

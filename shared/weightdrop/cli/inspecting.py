@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from weightdrop.bootstrap import App
+from weightdrop.cli.completing import folders
 from weightdrop.cli.context import (
     GS,
     Target,
@@ -92,7 +93,7 @@ def inspect_source(source: str, target: Target) -> Inspected:
 
 
 @click.command(short_help="Say whether a model folder can be served.")
-@click.argument("source")
+@click.argument("source", shell_complete=folders)
 @json_option
 @target_options
 def check(*, source: str, as_json: bool, where: Where) -> int:
@@ -126,7 +127,7 @@ def _show_report(report: Report) -> None:
 
 
 @click.command(short_help="Say which machine would serve it, and why.")
-@click.argument("source")
+@click.argument("source", shell_complete=folders)
 @click.option("--machine-type", help="With the next two: all three or none.")
 @click.option("--accelerator-type", help="As Vertex AI writes it: NVIDIA_L4.")
 @click.option("--accelerator-count", type=click.IntRange(1), help="GPUs a replica.")

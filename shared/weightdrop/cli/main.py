@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
 import weightdrop
 from weightdrop.errors import (
@@ -41,6 +42,7 @@ _COMMANDS = {
     "promote": _Entry("steering", "Give the canary all traffic."),
     "undeploy": _Entry("steering", "Take a deployment down; its files stay."),
     "dead-letters": _Entry("dead_letters", "Show what could not be handled."),
+    "completion": _Entry("completing", "Have a shell complete all of this."),
 }
 
 
@@ -61,6 +63,17 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"weightdrop.cli.{entry.module}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[CompletionItem]:
+        """The commands that begin so, without loading them."""
+        named = [
+            CompletionItem(name, help=entry.help)
+            for name, entry in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from weightdrop.cli.client import View
+from weightdrop.cli.completing import deployments
 from weightdrop.cli.context import (
     Where,
     find_target,
@@ -20,7 +21,7 @@ from weightdrop.cli.watching import BAD, changes, follow, resting, show
 
 def _command(verb: str, text: str, goal: str) -> click.Command:
     @click.command(name=verb, short_help=text, help=f"{text} ID may be gs://… too.")
-    @click.argument("name", metavar="ID")
+    @click.argument("name", metavar="ID", shell_complete=deployments)
     @click.option("--watch", is_flag=True, help=f"Keep looking until it is {goal}.")
     @json_option
     @target_options

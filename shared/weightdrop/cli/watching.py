@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.live import Live
 
 from weightdrop.cli.client import StatusClient, View
+from weightdrop.cli.completing import deployments
 from weightdrop.cli.context import (
     Where,
     find_target,
@@ -119,7 +120,7 @@ def follow(views: Iterator[View]) -> View:
 
 
 @click.command(short_help="Show deployments, or one in full.")
-@click.argument("name", metavar="[ID]", default="")
+@click.argument("name", metavar="[ID]", default="", shell_complete=deployments)
 @click.option("--watch", is_flag=True, help="Keep looking until it rests.")
 @click.option("--phase", default="", help="Only deployments in this phase.")
 @json_option
@@ -183,7 +184,7 @@ def _watch_all(look: Callable[[], list[View]]) -> list[View]:
 
 
 @click.command(short_help="Show what was told to the world.")
-@click.argument("name", metavar="[ID]", default="")
+@click.argument("name", metavar="[ID]", default="", shell_complete=deployments)
 @click.option("--follow", "follows", is_flag=True, help="Go on as events come.")
 @click.option(
     "--recent",
