@@ -29,6 +29,18 @@ KNOWN = (
         "it refuses the flag's value before it sends anything",
     ),
     (
+        "generated clients over REST",
+        "`raw_predict`, `stream_raw_predict`, `chat_completions`",
+        "no",
+        "their REST transport reads the model's own JSON as a message of the API",
+    ),
+    (
+        "google-cloud-storage 3.17",
+        "`bucket.notification(…).create()`",
+        "no",
+        "there is no Pub/Sub on one machine: refused; watched buckets post CloudEvents",
+    ),
+    (
         "Python SDK 2.7",
         "`predict_async` on a dedicated endpoint",
         "no",

@@ -294,3 +294,13 @@ def test_buckets(client: storage.Client) -> None:
         list(client.list_blobs("b-buckets"))
     with pytest.raises(exceptions.BadRequest):
         client.create_bucket("A-capital")
+
+
+def test_notifications_are_refused(bucket: storage.Bucket) -> None:
+    """A configuration that nothing would be sent for is not kept as if it were."""
+    with pytest.raises(exceptions.GoogleAPICallError) as refused:
+        bucket.notification(topic_name="topic").create()
+
+    assert refused.value.code == 501
+    assert "--notify" in str(refused.value)
+    assert list(bucket.list_notifications()) == []

@@ -58,7 +58,7 @@ class Router:
                 return await self._objects.insert(call, bucket)
         raise _unknown(call)
 
-    async def _storage(  # noqa: PLR0911  (a table of routes)
+    async def _storage(  # noqa: C901, PLR0911  (a table of routes)
         self, call: Call, path: tuple[str, ...]
     ) -> Answer:
         match (call.method, *path):
@@ -81,6 +81,8 @@ class Router:
                 return await self._object(call, bucket, tuple(rest))
             case ("GET", "b", bucket, what):
                 return await self._buckets.part(call, bucket, what)
+            case (_, "b", _, what, *_):
+                raise _not_kept(what)
         raise _unknown(call)
 
     async def _object(  # noqa: PLR0911  (a table of routes)
@@ -113,6 +115,13 @@ class Router:
             case ("DELETE", *parts):
                 return await self._objects.delete(call, bucket, "/".join(parts))
         raise _unknown(call)
+
+
+def _not_kept(what: str) -> ApiError:
+    words = f"The local bucket server keeps no {what} of a bucket."
+    if what == "notificationConfigs":
+        words += " It posts the events of watched buckets: --watch and --notify."
+    return ApiError(501, words)
 
 
 def _unknown(call: Call) -> ApiError:
