@@ -16,8 +16,8 @@ from google.cloud import storage
 from safetensors.torch import save_file
 
 from local.bucket.harness import Running
+from local.relay import certificate, relay
 from local.separate import separate_python
-from local.tls import certificate, tls_before
 
 GSUTIL = shutil.which("gsutil")
 SECONDS = 120
@@ -100,7 +100,7 @@ def gsutil(
     home = tmp_path_factory.mktemp("gsutil")
     secret = certificate(home)
     boto = home / "boto"
-    with tls_before(int(server.url.rpartition(":")[2]), secret) as port:
+    with relay(int(server.url.rpartition(":")[2]), secret=secret) as port:
         boto.write_text(
             f"[Credentials]\ngs_json_host = localhost\ngs_json_port = {port}\n"
             f"[Boto]\nnum_retries = 1\n[GSUtil]\nstate_dir = {home}\n"

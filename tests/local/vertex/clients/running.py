@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from local.tls import certificate
+from local.relay import certificate
 from local.vertex.buckets import Buckets
 from local.vertex.running import Running, free_port, tiny_image, until
 from weightdrop.local.tiny_model import make_tiny_llama
