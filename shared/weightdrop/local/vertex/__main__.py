@@ -109,6 +109,7 @@ def serve(config: Config) -> None:
 @click.option("--tls-certificate", type=click.Path(path_type=Path), default=None)
 @click.option("--tls-key", type=click.Path(path_type=Path), default=None)
 @click.option("--probe-seconds", default=0.5, show_default=True)
+@click.option("--health-seconds", default=2.0, show_default=True)
 @click.option("--liveness-seconds", default=10.0, show_default=True)
 @click.option("--start-attempts", default=2, show_default=True)
 @click.option("--deployment-timeout", default=1800.0, show_default=True)
@@ -134,6 +135,7 @@ def main(
     tls_certificate: Path | None,
     tls_key: Path | None,
     probe_seconds: float,
+    health_seconds: float,
     liveness_seconds: float,
     start_attempts: int,
     deployment_timeout: float,
@@ -163,6 +165,7 @@ def main(
             tls_key=tls_key,
             probing=Probing(
                 starting_seconds=probe_seconds,
+                running_seconds=health_seconds,
                 liveness_seconds=liveness_seconds,
                 start_attempts=start_attempts,
             ),
