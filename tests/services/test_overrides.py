@@ -18,6 +18,7 @@ from weightdrop.core.deployment.record import Deployment, Revision
 from weightdrop.errors import ConflictError
 from weightdrop.services import specs
 from weightdrop.services.admit import Admission
+from weightdrop.services.commands import Commands
 from weightdrop.settings import Settings
 
 LARGE: Overrides = (
@@ -155,6 +156,28 @@ def test_an_order_brings_an_earlier_revision_back(desk: Desk, phase: Phase) -> N
 
     assert (newest(found).number, newest(found).phase) == (1, Phase.ACCEPTED)
     assert (newest(found).attempt, found.overrides) == (2, LARGE)
+
+
+def test_a_rollback_brings_the_choices_back(desk: Desk) -> None:
+    """Else the next look at the same bytes would undo it."""
+    desk.order(())
+    desk.rest(Phase.READY)
+    latest = desk.order(LARGE)
+    first, second = latest.revisions
+    stored = desk.records.get(latest.id)
+    assert stored is not None
+    gone = replace(first, phase=Phase.SUPERSEDED, model_name="m")
+    serving = replace(second, phase=Phase.READY, deployed=True)
+    changed = replace(latest, revisions=(gone, serving))
+    desk.records.put(changed, version=stored.version)
+    commands = Commands(
+        records=desk.records, bus=desk.bus, clock=desk.clock, settings=Settings()
+    )
+
+    back = commands.rollback(latest.id)
+
+    assert (newest(back).number, back.overrides) == (1, ())
+    assert desk.order(None) == back
 
 
 def test_what_contradicts_the_folder_is_a_finding(desk: Desk) -> None:

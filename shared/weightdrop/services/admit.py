@@ -253,6 +253,7 @@ class Admission:
         revision = replace(
             blank,
             content=relevant.digest if deployment.overrides else "",
+            overrides=deployment.overrides,
             findings=report.findings,
             missing=report.missing,
             files=relevant.files,

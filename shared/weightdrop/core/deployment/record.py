@@ -54,7 +54,8 @@ class Revision:
         files: The pinned artifact set.
         model: What validation learnt.
         plan: The hardware it is deployed on.
-        options: The folder's own wishes.
+        overrides: Options that an order laid over the folder's own.
+        options: What is wished of it: the folder's own options below those.
         model_name: Full resource name of the Vertex AI model.
         operation: Name of the operation under way, or empty.
         stage: The platform's own word for how far the operation is.
@@ -83,6 +84,7 @@ class Revision:
     files: tuple[ArtifactFile, ...] = ()
     model: ModelSummary | None = None
     plan: Plan | None = None
+    overrides: Overrides = ()
     options: FolderOptions = field(default_factory=FolderOptions)
     model_name: str = ""
     operation: str = ""
@@ -131,7 +133,8 @@ class Deployment:
         endpoint_name: Full resource name of the endpoint, once it is made.
         endpoint_dns: Dedicated DNS name of the endpoint, once known.
         endpoint_url: Base URL for queries, once known.
-        overrides: Options that an order laid over the folder's own.
+        overrides: Options that whatever is dropped here is planned with: those of
+            the last order, or of the revision that was brought back.
         withdrawn: The user wants it gone (undeploy).
         leased_until: Somebody takes its steps until then, unless they crash;
             None while nobody does.

@@ -215,12 +215,13 @@ def wake(
 def reactivate(deployment: Deployment, revision: Revision, now: datetime) -> Deployment:
     """Send an ended revision on its way again (retry, rollback, old bytes back).
 
-    It becomes the newest of the record; its number stays. A revision that is
-    still on its way to the platform, but has not started, makes room for it.
+    It becomes the newest of the record; its number stays, and what was ordered
+    over its options holds again. A revision that is still on its way to the
+    platform, but has not started, makes room for it.
     """
     again = replace(revision, recalled=False)
     changed = last(with_revision(forget_recalls(deployment), again), again)
-    changed = replace(changed, withdrawn=False)
+    changed = replace(changed, withdrawn=False, overrides=again.overrides)
     for other in changed.revisions:
         if other.phase in {Phase.ACCEPTED, Phase.WAITING}:
             changed = supersede(changed, other, now)
