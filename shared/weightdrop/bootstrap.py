@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from weightdrop import logs, telemetry
 from weightdrop import settings as settings_module
 from weightdrop.clock import SystemClock
-from weightdrop.settings import Backend, Settings, home_folder
+from weightdrop.errors import UsageError
+from weightdrop.settings import Backend, Settings, Weights, home_folder
 
 if TYPE_CHECKING:
     from weightdrop.credentials import Credentials
@@ -148,6 +149,12 @@ class App:
         )
 
         chosen = self.settings
+        google = not chosen.vertex_endpoint
+        if google and chosen.weights is Weights.DIRECT and not chosen.serving_account:
+            raise UsageError(
+                "WEIGHTDROP_WEIGHTS=direct needs WEIGHTDROP_SERVING_ACCOUNT: the "
+                "account that Vertex AI provides may not read the bucket."
+            )
         return VertexPlatform(
             project=chosen.project,
             endpoint=chosen.vertex_endpoint,

@@ -8,6 +8,7 @@ from google.cloud import aiplatform_v1 as vertex
 from weightdrop.adapters.vertex import Safeguards, messages, platform
 from weightdrop.adapters.vertex.asking import _private
 from weightdrop.bootstrap import App
+from weightdrop.errors import UsageError
 from weightdrop.ports import DeploySpec, EndpointSpec, ModelSpec, ServerSpec
 from weightdrop.settings import load, variable
 
@@ -54,6 +55,16 @@ def test_containers_run_as_the_account_that_reads_only_weights(
     body = vertex.DeployedModel(messages.deployed_model(DEPLOY, safeguards=safeguards))
 
     assert body.service_account == CHOSEN["serving_account"]
+
+
+def test_direct_reads_need_an_account_that_may_read() -> None:
+    """Said before a GPU is paid for; a stand-in asks nobody for an account."""
+    direct = {variable("weights"): "direct"}
+    local = direct | {variable("vertex_endpoint"): "http://127.0.0.1:1"}
+
+    with pytest.raises(UsageError, match="WEIGHTDROP_SERVING_ACCOUNT"):
+        _ = App(load(direct)).platform
+    assert App(load(local)).platform
 
 
 def test_models_and_endpoints_are_under_the_key(safeguards: Safeguards) -> None:
