@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -57,13 +57,20 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             _rows[client, call] = table.Row(client, call, works, note)
 
 
+def merged(made: Iterable[table.Row], before: Iterable[table.Row]) -> list[table.Row]:
+    """The rows of the document: what was not tried in this run stays as it stood."""
+    stood = {(row.client, row.call): row for row in before}
+    rows = [
+        stood.get((row.client, row.call), row) if row.works == "not tried" else row
+        for row in made
+    ]
+    rows += [table.Row(*known) for known in table.KNOWN]
+    return sorted(rows, key=lambda row: row.client.lower())
+
+
 def pytest_sessionfinish() -> None:
     """Write the table, if that was asked for."""
     if os.environ.get(table.WRITE) and _rows:
-        found = [*_rows.values(), *(table.Row(*known) for known in table.KNOWN)]
-        ordered = sorted(found, key=lambda row: row.client.lower())
-        table.write(
-            table.CLIENTS,
-            "| client | call | works | note |",
-            [row.line() for row in ordered],
-        )
+        rows = merged(_rows.values(), table.rows())
+        head = "| client | call | works | note |"
+        table.write(table.CLIENTS, head, [row.line() for row in rows])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local import table
-from local.conftest import unknown
+from local.conftest import merged, unknown
 
 HERE = Path(__file__).parent
 
@@ -60,3 +60,15 @@ def test_a_table_is_written_between_its_marks(
     assert table.rows() == [row]
     assert document.read_text().startswith("before\n")
     assert document.read_text().endswith("\nafter\n")
+
+
+def test_what_was_not_tried_stays_as_it_stood() -> None:
+    """A run without a newer gcloud does not take back what a run with one has shown."""
+    call = ("gcloud 532 and newer", "`deploy`")
+    tried = table.Row(*call, "yes", "")
+    skipped = table.Row(*call, "not tried", "not installed")
+    failed = table.Row(*call, "no", "")
+
+    assert tried in merged([skipped], [tried])
+    assert skipped in merged([skipped], [])
+    assert failed in merged([failed], [tried])

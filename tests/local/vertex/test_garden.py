@@ -207,6 +207,22 @@ def test_a_copy_is_the_folder_and_nothing_else(
 OWN_IMAGE = {"imageUri": "mine", "command": ["false"]}
 
 
+def test_only_listed_models_by_a_switch(
+    make: Callable[..., Running], buckets: Buckets
+) -> None:
+    """Weights of no documented base model are refused, when asked and when deployed."""
+    vertex = make("--storage-endpoint", buckets.url, "--listed-only")
+    body = {"customModel": {"gcsUri": "gs://models/tiny"}}
+    asked = vertex.path(":recommendSpec", "v1beta1")
+
+    refused = vertex.client.post(asked, json={"gcsUri": "gs://models/tiny"}).json()
+    done = vertex.finish(_deploy(vertex, body))
+
+    assert "is not supported" in refused["error"]["message"]
+    assert done["error"]["code"] == 3
+    assert vertex.call("GET", "/endpoints").get("endpoints", []) == []
+
+
 def test_chat_and_containers_can_be_switched(
     make: Callable[..., Running], buckets: Buckets, tmp_path: Path
 ) -> None:

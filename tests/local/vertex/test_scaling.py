@@ -85,6 +85,7 @@ def test_what_vllm_says_is_read() -> None:
 
     assert readings(page) == {WAITING: 7.0, CACHE: 25.0}
     assert readings("") == {}
+    assert readings("vllm:kv_cache_usage_perc e\nvllm:num_requests_waiting NaN\n") == {}
 
 
 @pytest.mark.parametrize(

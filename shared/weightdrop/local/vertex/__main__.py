@@ -120,6 +120,7 @@ def serve(config: Config) -> None:
 @click.option("--chat-request-format/--chat-plain", default=True)
 @click.option("--chat-refused/--chat-served", default=False)
 @click.option("--container-spec-ignored/--container-spec-used", default=False)
+@click.option("--listed-only/--any-model", default=False)
 @click.option("--failed-deploy-stays/--failed-deploy-goes", default=False)
 @click.option("--dedicated-only/--any-host", default=False)
 @click.option("--inference-timeout", default=3600.0, show_default=True)
@@ -146,6 +147,7 @@ def main(
     chat_request_format: bool,
     chat_refused: bool,
     container_spec_ignored: bool,
+    listed_only: bool,
     failed_deploy_stays: bool,
     dedicated_only: bool,
     inference_timeout: float,
@@ -179,6 +181,7 @@ def main(
                 chat_request_format=chat_request_format,
                 chat_refused=chat_refused,
                 container_spec_ignored=container_spec_ignored,
+                listed_only=listed_only,
                 failed_deploy_stays=failed_deploy_stays,
                 shared_dns_refused=dedicated_only,
                 inference_timeout=inference_timeout,

@@ -68,6 +68,7 @@ class Choices:
             container that is not Google's own.
         container_spec_ignored: `:deploy` of custom weights takes its own container
             whatever the request's `container_spec` says.
+        listed_only: `:deploy` refuses weights of no base model that is documented.
         failed_deploy_stays: A `:deploy` that fails leaves the model and the empty
             endpoint that it made.
         shared_dns_refused: A dedicated endpoint answers predictions on its
@@ -82,6 +83,7 @@ class Choices:
     chat_request_format: bool = True
     chat_refused: bool = False
     container_spec_ignored: bool = False
+    listed_only: bool = False
     failed_deploy_stays: bool = False
     shared_dns_refused: bool = False
     deployment_timeout: float = 1800.0

@@ -112,9 +112,7 @@ class Garden:
         """Which machine and container a folder of weights would get."""
         if not request.get("gcsUri"):
             raise invalid("RecommendSpecRequest.gcs_uri is required.")
-        found = await self._inference.infer(
-            request["gcsUri"], region=place.location, machine={}
-        )
+        found = await self._infer(request["gcsUri"], region=place.location)
         spec = {
             "machineSpec": found["machineSpec"],
             "containerSpec": _container({}, found["args"], served="model"),
@@ -166,9 +164,7 @@ class Garden:
     async def _make(self, work: Work, place: Place, plan: JSON) -> None:
         """Each step finds what an earlier run of it has made."""
         machine = plan["resources"].get("machineSpec", {})
-        found = await self._inference.infer(
-            plan["uri"], region=place.location, machine=machine
-        )
+        found = await self._infer(plan["uri"], region=place.location, machine=machine)
         upload = {
             "project": place.project,
             "location": place.location,
@@ -201,6 +197,14 @@ class Garden:
             }
             admitted = self._deployments.admit(place, plan["endpoint"], request)
         await self._deployments.bring_up(replace(work, tell=lambda _: None), admitted)
+
+    async def _infer(
+        self, uri: str, *, region: str, machine: JSON | None = None
+    ) -> JSON:
+        found = await self._inference.infer(uri, region=region, machine=machine or {})
+        if self._choices.listed_only and not found["baseModel"]:
+            raise invalid(f"The base model of the weights in {uri} is not supported.")
+        return found
 
     async def _undo(self, place: Place, plan: JSON) -> None:
         """Nothing of a failed deployment stays (a choice, see the documentation)."""

@@ -38,6 +38,7 @@ OF_VLLM: Mapping[str, tuple[str, float]] = {
 _NOT_HERE = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 _DEFAULT_TARGET = 60
 _MINUTE = 60.0
+_NUMBER = r"(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
 
 
 def check_metrics(specs: Sequence[JSON]) -> None:
@@ -54,9 +55,7 @@ def readings(text: str) -> dict[str, float]:
     """What one server's /metrics says of `OF_VLLM`, by our names and units."""
     found: dict[str, float] = {}
     for metric, (name, factor) in OF_VLLM.items():
-        line = re.compile(
-            rf"^{re.escape(name)}(?:{{.*}})? ([0-9.eE+-]+)$", re.MULTILINE
-        )
+        line = re.compile(rf"^{re.escape(name)}(?:{{.*}})? {_NUMBER}$", re.MULTILINE)
         values = [float(value) for value in line.findall(text)]
         if values:
             found[metric] = factor * sum(values)
