@@ -24,6 +24,7 @@ from weightdrop.core.artifacts.findings import Finding, Severity
 from weightdrop.core.artifacts.model import Attention, ModelFacts, Tensor
 from weightdrop.core.artifacts.objects import ArtifactSet, StoredObject
 from weightdrop.core.artifacts.options import FolderOptions
+from weightdrop.core.artifacts.overrides import Overrides
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Reads, Report
 from weightdrop.core.deployment import naming
@@ -34,7 +35,7 @@ from weightdrop.core.deployment.triggers import may_belong
 from weightdrop.core.planning.choose import plan
 from weightdrop.core.planning.plan import NoPlan, Plan, PlanRequest
 from weightdrop.core.planning.tables import packaged_tables
-from weightdrop.errors import PermanentError, StaleError
+from weightdrop.errors import PermanentError, StaleError, TransientError
 from weightdrop.ports import Artifacts
 from weightdrop.services.admit import Admission
 from weightdrop.services.commands import Commands
@@ -120,6 +121,14 @@ OPTIONS = {
 }
 """What the variants of a drop wish for, by name."""
 
+OVERRIDES: list[Overrides] = [
+    (),
+    (("max_replica_count", 3),),
+    (("scale_to_zero", True),),
+    (("max_replica_count", 1), ("min_replica_count", 2)),
+]
+"""What orders lay over that; the last contradicts itself."""
+
 
 def _options(artifacts: ArtifactSet) -> FolderOptions:
     config = artifacts.get(FILES[0])
@@ -151,8 +160,10 @@ class Users:
         scheduler = self.world.scheduler
         deed = scheduler.choose(["drop", "drop", "drop", "order", "half", "delete"])
         if deed == "order":
-            order = scheduler.choose(["retry", "rollback", "undeploy", "promote"])
-            scheduler.after(at, f"{order} {name}", self._order(order, name), once=True)
+            orders = ["retry", "rollback", "undeploy", "promote", "choose"]
+            order = scheduler.choose(orders)
+            act = self._choose if order == "choose" else self._order
+            scheduler.after(at, f"{order} {name}", act(order, name), once=True)
             return scheduler.between(5, 60)
         variant = scheduler.choose(VARIANTS)
         files = list(FILES + SHARDS)
@@ -190,6 +201,19 @@ class Users:
             try:
                 getattr(self.world.commands, order)(identity)
             except (PermanentError, StaleError) as error:
+                self.world.scheduler.note(f"refused: {error}")
+
+        return run
+
+    def _choose(self, order: str, name: str) -> Callable[[], None]:
+        """Deploy what is there with other choices, or with none."""
+        del order
+        overrides = self.world.scheduler.choose(OVERRIDES)
+
+        def run() -> None:
+            try:
+                self.world.admission.folder(BUCKET, name, overrides=overrides)
+            except (PermanentError, StaleError, TransientError) as error:
                 self.world.scheduler.note(f"refused: {error}")
 
         return run
