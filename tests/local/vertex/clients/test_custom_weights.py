@@ -30,7 +30,7 @@ FLAGS = (
     "--accelerator-count=1",
 )
 LOCATION = f"/v1beta1/projects/local/locations/{REGION}"
-POLLED = re.compile(rf"{LOCATION}/operations/\d+")
+POLLED = re.compile(rf"/v1beta1/projects/\d+/locations/{REGION}/operations/\d+")
 TIMES = {"interval.endTime", "interval.startTime"}
 
 
@@ -66,6 +66,7 @@ QUOTA = [
             ' AND resource.label.service="aiplatform.googleapis.com"',
             "interval.endTime": "2026-11-22T12:00:00Z",
             "interval.startTime": "2026-11-21T11:00:00Z",
+            "view": "FULL",
         },
     ),
 ]
