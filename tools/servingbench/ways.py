@@ -95,13 +95,13 @@ class Way:
         return {name: v.replace("{work}", str(work)) for name, v in self.variables}
 
 
-def all_ways(endpoint: str, cache: Path, streamer: Path | None) -> list[Way]:
+def all_ways(endpoint: str, cache: Path, streamer: Path) -> list[Way]:
     """The ways that can be measured here.
 
     Args:
         endpoint: The emulated service.
         cache: What may outlive a run.
-        streamer: Folder with run:ai's packages; without it that way is left out.
+        streamer: Folder with run:ai's packages.
     """
     quiet = (
         ("HF_HUB_OFFLINE", "1"),
@@ -109,23 +109,10 @@ def all_ways(endpoint: str, cache: Path, streamer: Path | None) -> list[Way]:
         ("VLLM_CACHE_ROOT", str(cache / "vllm")),
         ("PYTHONDONTWRITEBYTECODE", ""),
     )
-    ours, copy = _port(), _port()
+    copy = _port()
     found = [
-        Way(
-            "weightdrop",
-            ours,
-            "/vertex/health",
-            (sys.executable, "-m", "weightdrop_serving", *_ENGINE),
-            (
-                ("AIP_HTTP_PORT", str(ours)),
-                ("AIP_STORAGE_URI", _URI),
-                ("WEIGHTDROP_SERVING_HOST", "127.0.0.1"),
-                ("WEIGHTDROP_SERVING_SCRATCH", "{work}"),
-                ("WEIGHTDROP_SERVING_CACHE", str(cache)),
-                ("WEIGHTDROP_STORAGE_ENDPOINT", endpoint),
-                ("PYTHONDONTWRITEBYTECODE", ""),
-            ),
-        ),
+        _ours("weightdrop", endpoint, cache, fork=True),
+        _ours("weightdrop-spawned", endpoint, cache, fork=False),
         Way(
             "copy-then-start",
             copy,
@@ -144,24 +131,43 @@ def all_ways(endpoint: str, cache: Path, streamer: Path | None) -> list[Way]:
             (*quiet, ("STORAGE_EMULATOR_HOST", endpoint)),
         ),
     ]
-    if streamer is not None:
-        port = _port()
-        words = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
-        where = ("--host", "127.0.0.1", "--port", str(port))
-        found.append(
-            Way(
-                "runai",
-                port,
-                "/health",
-                (*words, "--model", _URI, *_ENGINE, *where),
-                (
-                    *quiet,
-                    *_streamer_variables(endpoint, streamer),
-                    ("VLLM_ASSETS_CACHE", "{work}/assets"),
-                ),
-            )
+    port = _port()
+    words = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+    where = ("--host", "127.0.0.1", "--port", str(port))
+    found.append(
+        Way(
+            "runai",
+            port,
+            "/health",
+            (*words, "--model", _URI, *_ENGINE, *where),
+            (
+                *quiet,
+                *_streamer_variables(endpoint, streamer),
+                ("VLLM_ASSETS_CACHE", "{work}/assets"),
+            ),
         )
+    )
     return found
+
+
+def _ours(name: str, endpoint: str, cache: Path, *, fork: bool) -> Way:
+    port = _port()
+    return Way(
+        name,
+        port,
+        "/vertex/health",
+        (sys.executable, "-m", "weightdrop_serving", *_ENGINE),
+        (
+            ("AIP_HTTP_PORT", str(port)),
+            ("AIP_STORAGE_URI", _URI),
+            ("WEIGHTDROP_SERVING_HOST", "127.0.0.1"),
+            ("WEIGHTDROP_SERVING_SCRATCH", "{work}"),
+            ("WEIGHTDROP_SERVING_CACHE", str(cache)),
+            ("WEIGHTDROP_SERVING_FORK", str(int(fork))),
+            ("WEIGHTDROP_STORAGE_ENDPOINT", endpoint),
+            ("PYTHONDONTWRITEBYTECODE", ""),
+        ),
+    )
 
 
 def _streamer_variables(endpoint: str, streamer: Path) -> list[tuple[str, str]]:
@@ -175,7 +181,7 @@ def _streamer_variables(endpoint: str, streamer: Path) -> list[tuple[str, str]]:
 
 
 def throughput(
-    name: str, endpoint: str, target: Path, streamer: Path | None, runs: int = 3
+    name: str, endpoint: str, target: Path, streamer: Path, runs: int = 3
 ) -> float:
     """Median bytes per second of reading the weights alone."""
     found = []
@@ -188,7 +194,7 @@ def throughput(
         else:
             files = [f"{_URI}/model-{n:05d}-of-00004.safetensors" for n in range(1, 5)]
             command = [sys.executable, "-c", _STREAM, *files]
-            variables |= dict(_streamer_variables(endpoint, streamer or Path()))
+            variables |= dict(_streamer_variables(endpoint, streamer))
         result = subprocess.run(
             command, env=variables, capture_output=True, text=True, check=True
         )
