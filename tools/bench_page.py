@@ -145,6 +145,19 @@ CLAIMS: tuple[Claim, ...] = (
         Cell("proxy", "throughput"),
         more=True,
     ),
+    *(
+        Claim(
+            "a container starts and answers",
+            "benchmarks/start.md",
+            Cell(r"weightdrop$", "median"),
+            peer,
+            Cell(row, "median"),
+        )
+        for peer, row in (
+            ("copying everything, then starting vLLM", "copy-then-start"),
+            ("vLLM with run:ai's streamer", "runai"),
+        )
+    ),
 )
 """Everything that is claimed beside somebody else."""
 

@@ -64,7 +64,7 @@ _CASES: Final = (
         "small, 62 M parameters",
         Size(hidden=768, intermediate=2304, layers=8, heads=12, key_value_heads=4,
              head_dim=64),
-        single=15, burst=96, rounds=5,
+        single=20, burst=128, rounds=9,
     ),
 )  # fmt: skip
 
