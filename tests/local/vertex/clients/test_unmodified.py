@@ -84,10 +84,34 @@ endpoint.delete(force=True)
 model.delete()
 """
 
+GENERATED = """
+from google.api.httpbody_pb2 import HttpBody
+from google.cloud import aiplatform_v1, aiplatform_v1beta1
+
+options = {"api_endpoint": "us-central1-aiplatform.googleapis.com"}
+name = "projects/local/locations/us-central1/endpoints/ENDPOINT"
+
+def body(text):
+    return HttpBody(content_type="application/json", data=text)
+
+client = aiplatform_v1.PredictionServiceClient(client_options=options)
+answer = client.predict(endpoint=name, instances=[{"prompt": "Hello", "max_tokens": 2}])
+assert len(answer.predictions) == 1, answer
+ask = body(b'{"instances": [{"prompt": "Hello", "max_tokens": 8, "stream": true}]}')
+pieces = list(client.stream_raw_predict(endpoint=name, http_body=ask))
+assert len(pieces) > 1, pieces
+beta = aiplatform_v1beta1.PredictionServiceClient(client_options=options)
+ask = body(b'{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8,'
+           b' "stream": true}')
+chat = b"".join(one.data for one in beta.chat_completions(endpoint=name, http_body=ask))
+assert chat.count(b"data: ") > 1 and b"[DONE]" in chat, chat
+"""
+
 LITELLM = """
+import os
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it fetches a price list otherwise
 import litellm
 
-litellm.telemetry = False
 ask = dict(
     model="vertex_ai/openai/ENDPOINT", vertex_project="local",
     vertex_location="us-central1", max_tokens=8, temperature=0,
@@ -184,6 +208,15 @@ def test_the_published_sample(led: Led) -> None:
 def test_an_endpoint_that_is_not_dedicated(led: Led) -> None:
     """The SDK writes Google's host into these calls; the proxy knows where it is."""
     led.run(f"CONTAINER = {str(CONTAINER)!r}\n{SHARED}")
+
+
+@pytest.mark.client(
+    "generated clients as they come, through the proxy",
+    "`predict`, `stream_raw_predict`, `chat_completions` over gRPC",
+)
+def test_generated_clients_stream(led: Led) -> None:
+    """Over gRPC, with Google's host and default credentials, piece by piece."""
+    led.run(GENERATED)
 
 
 @pytest.mark.client(
