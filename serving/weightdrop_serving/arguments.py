@@ -71,14 +71,17 @@ class Arguments:
         words: The command line.
         dropped: What was left out: what needs a GPU where there is none, and what
             health cannot do without.
+        overlap: Whether vLLM reads each file of weights when it arrives; another
+            loader than ours needs all of them there first.
     """
 
     words: tuple[str, ...]
     dropped: tuple[str, ...]
+    overlap: bool
 
 
 def build(
-    given: Sequence[str], *, model: str, socket: str, machine: Machine, overlap: bool
+    given: Sequence[str], *, model: str, socket: str, machine: Machine
 ) -> Arguments:
     """The command line for `given`, the arguments of the plan.
 
@@ -87,7 +90,6 @@ def build(
         model: Folder of the model.
         socket: Path of the Unix socket vLLM listens on itself.
         machine: What it runs on.
-        overlap: Whether weights are still arriving.
 
     Raises:
         ServingError: If `given` holds an argument that is refused.
@@ -95,18 +97,17 @@ def build(
     _check(given)
     unwanted = _NEVER if machine.gpu else _NEVER | _GPU_ONLY
     kept, dropped = _without(unwanted, given)
-    names = {word.partition("=")[0] for word in kept}
+    names = {word.partition("=")[0].replace("_", "-") for word in kept}
     words = ["--model", model, "--uds", socket, *kept]
     defaults = {**_DEFAULTS, **({} if machine.gpu else _cpu(machine))}
-    if overlap:
-        defaults["--load-format"] = LOAD_FORMAT
     for name, value in defaults.items():
         if name not in names:
             words += [name, value] if value else [name]
-    return Arguments(tuple(words), dropped)
+    return Arguments(tuple(words), dropped, overlap="--load-format" not in names)
 
 
 _DEFAULTS: Final = {
+    "--load-format": LOAD_FORMAT,
     "--disable-fastapi-docs": "",
     "--disable-uvicorn-access-log": "",
     "--sse-keep-alive-interval": "15",

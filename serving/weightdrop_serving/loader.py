@@ -56,6 +56,15 @@ def arriving(folder: Path) -> Iterator[Path]:
     )
 
 
+def _next_step(*, eager: bool) -> str:
+    if eager:
+        return "the weights are in place; vLLM tries the model and makes its cache"
+    return (
+        "the weights are in place; vLLM compiles the model, captures graphs and makes "
+        "its cache"
+    )
+
+
 def architecture(folder: Path) -> str:
     """The first architecture that config.json in `folder` names."""
     names = json.loads((folder / selection.CONFIG).read_bytes()).get("architectures")
@@ -78,6 +87,13 @@ def _loader_class() -> type[Any]:
             # "hf" and not "auto", which may read the folder in another format.
             super().__init__(dataclasses.replace(load_config, load_format="hf"))
             self.counter_before_loading_weights = 0.0
+
+        def load_model(self, *given: Any, **named: Any) -> Any:
+            """Load, and say what vLLM does next, which takes minutes on a GPU."""
+            loaded = super().load_model(*given, **named)
+            model_config = named["model_config"] if named else given[1]
+            logs.write("compiling", _next_step(eager=model_config.enforce_eager))
+            return loaded
 
         def _get_weights_iterator(self, source: Any) -> Iterator[tuple[str, Any]]:
             folder = Path(source.model_or_path)

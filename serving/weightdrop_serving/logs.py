@@ -16,8 +16,8 @@ def write(event: str, message: str, *, severity: str = "INFO", **facts: object) 
 
     Args:
         event: Stable name of what happened; one of `starting`, `downloading`,
-            `loading`, `serving`, `ready`, `draining`, `hung`, `failed`, `stopped`,
-            `note`.
+            `loading`, `compiling`, `serving`, `ready`, `draining`, `hung`, `failed`,
+            `stopped`, `note`.
         message: The same for a person.
         severity: Cloud Logging's word.
         **facts: Numbers and names that belong to it; must be JSON.

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from weightdrop_serving import (
     arguments,
+    context,
     environment,
     folders,
     kinship,
@@ -121,7 +122,6 @@ class Supervisor:
             model=str(folder),
             socket="vllm.sock",  # in its working folder: such paths must be short
             machine=observed,
-            overlap=True,
         )
         if built.dropped:
             logs.write(
@@ -135,7 +135,10 @@ class Supervisor:
         self._room.reason = "downloading the model"
         await _in_thread(self._model.fetch_small)
         weights = _in_thread(self._model.fetch_weights)
-        await self._start_engine(listener, scratch, built.words, gpu=observed.gpu)
+        if not built.overlap:
+            await weights
+        words = built.words if observed.gpu else _fitting(built.words, folder)
+        await self._start_engine(listener, scratch, words, gpu=observed.gpu)
         self._room.reason = "loading the model"
         await self._watch(weights)
 
@@ -260,6 +263,17 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
             time.sleep(0.02)  # the kernel tells nobody when a group is empty
+
+
+def _fitting(words: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    bounded = context.bounded(words, context.read_config(folder))
+    if bounded != words:
+        logs.write(
+            "note",
+            "no GPU on this machine: the context is what its cache holds, the "
+            "model's own at most; vLLM says below how many tokens that is",
+        )
+    return bounded
 
 
 def _in_thread(work: Callable[[], None]) -> asyncio.Future[None]:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,15 @@ class Container:
 
     def core(self) -> int:
         """Process id of the engine behind the server."""
+        return self.member("EngineCore")
+
+    def member(self, title: str) -> int:
+        """Process id of the one of vLLM's processes that bears `title`."""
         for member in kinship.group_members(self.engine()):
             command = Path(f"/proc/{member}/cmdline").read_bytes()
-            if b"EngineCore" in command:
+            if title.encode() in command:
                 return member
-        raise AssertionError(f"no engine:\n{self.tail()}")
+        raise AssertionError(f"no {title}:\n{self.tail()}")
 
     def leftovers(self) -> list[str]:
         """Processes and folders that are still there; none, once it is gone."""
@@ -125,9 +129,21 @@ class Container:
 
 @contextlib.contextmanager
 def container(
-    folder: Path, uri: str, *words: str, env: Mapping[str, str] | None = None
+    folder: Path,
+    uri: str,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
 ) -> Iterator[Container]:
-    """The entry point serving `uri`, its files below `folder`."""
+    """The entry point serving `uri`, its files below `folder`.
+
+    Args:
+        folder: Where its log and its scratch folder go.
+        uri: The model.
+        *words: vLLM's arguments.
+        env: More variables.
+        under: A command that becomes the entry point, such as `prlimit`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / "scratch"
     scratch.mkdir()
@@ -145,7 +161,7 @@ def container(
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "weightdrop_serving"),
+                *(*under, sys.executable, "-m", "weightdrop_serving"),
                 *("--served-model-name", "tiny", *words),
             ],
             env=own,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -71,6 +73,77 @@ def test_a_bucket_that_refuses_ends_the_container(
             assert running.wait(seconds=30) == status
             assert "gs://bench/m" in running.event("failed")["message"]
             assert list(running.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "text"),
+    [
+        (404, Exit.WEIGHTS_MISSING, "deleted or replaced"),
+        ("corrupt", Exit.WEIGHTS_UNUSABLE, "crc32c"),
+        ("replace", Exit.WEIGHTS_MISSING, "deleted or replaced"),
+    ],
+)
+def test_weights_that_change_end_the_container_and_its_engine(
+    tmp_path: Path, fault: int | str, status: Exit, text: str
+) -> None:
+    """Gone, damaged or replaced while vLLM starts: nothing of it stays behind."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    victim = tmp_path / "bucket" / "m" / "model-00003-of-00004.safetensors"
+
+    def change(name: str, _start: int) -> int | str | None:
+        if fault == "replace":
+            if name.endswith("00001-of-00004.safetensors"):
+                os.utime(victim, (1, 1))  # the first shard is read, the third new
+            return None
+        return fault if name.endswith(victim.name) else None
+
+    with emulator(tmp_path / "bucket", Conditions(fault=change)) as service:
+        env = {
+            "WEIGHTDROP_STORAGE_ENDPOINT": service.url,
+            "WEIGHTDROP_SERVING_STREAMS": "1",
+        }
+        with container(tmp_path / "run", "gs://bench/m", env=env) as running:
+            assert running.wait(seconds=30) == status
+            assert text in running.event("failed")["message"]
+            running.until_clean(seconds=10)
+
+
+def test_a_full_disk_ends_the_container(tmp_path: Path) -> None:
+    """Files that may not grow any more: status 73 and the setting to change."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    with emulator(tmp_path / "bucket") as service:
+        env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
+        under = ("prlimit", "--fsize=200000")  # bytes; a shard has more
+        with container(
+            tmp_path / "run", "gs://bench/m", env=env, under=under
+        ) as running:
+            assert running.wait(seconds=30) == Exit.DISK_FULL
+            message = running.event("failed")["message"]
+            assert "WEIGHTDROP_SERVING_SCRATCH" in message
+            running.until_clean(seconds=10)
+
+
+def test_killed_while_it_downloads_nothing_stays(tmp_path: Path) -> None:
+    """The engine notices that its supervisor is gone and takes the weights along."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    asked, release = threading.Event(), threading.Event()
+
+    def wait(name: str, _start: int) -> None:
+        if name.endswith(".safetensors"):
+            asked.set()
+            release.wait(60)
+
+    with emulator(tmp_path / "bucket", Conditions(fault=wait)) as service:
+        env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
+        with container(tmp_path / "run", "gs://bench/m", env=env) as running:
+            assert asked.wait(30)
+            deadline = time.monotonic() + 30
+            while not any("pid" in event for event in running.events()):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            running.process.kill()
+            running.until_clean(seconds=20)
+            release.set()
 
 
 def test_while_it_downloads_the_port_answers_and_sigterm_ends_it(

@@ -110,6 +110,24 @@ def test_faults_that_stay_end_the_copy(
     assert not (tmp_path / "out" / "model-00003-of-00004.safetensors").exists()
 
 
+def test_a_bucket_that_goes_away_is_given_up(drop: Path, tmp_path: Path) -> None:
+    """Streams break off, connections are refused: after the last try it is said."""
+    asked = threading.Event()
+
+    def leave(name: str, start: int) -> str | None:
+        if not start or not name.endswith(".safetensors"):
+            return None
+        asked.set()
+        return "cut"
+
+    with emulator(drop, Conditions(fault=leave)) as service:
+        threading.Thread(target=lambda: asked.wait() and service.stop()).start()
+        with pytest.raises(ServingError, match="after 7 tries") as caught:
+            _fetch(service, tmp_path / "out")
+    assert caught.value.status is Exit.STORAGE_UNREACHABLE
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
 def test_a_replaced_file_is_noticed(drop: Path, tmp_path: Path) -> None:
     """Weights that change while they are read are not mixed with the old ones."""
     victim = drop / "m" / "model-00002-of-00004.safetensors"

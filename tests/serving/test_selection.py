@@ -111,9 +111,7 @@ _CPU = Machine(gpu=False, memory=16 << 30)
 
 
 def _build(*given: str, machine: Machine = _CPU) -> arguments.Arguments:
-    return arguments.build(
-        given, model="/m", socket="/s", machine=machine, overlap=True
-    )
+    return arguments.build(given, model="/m", socket="/s", machine=machine)
 
 
 class TestArguments:
@@ -126,6 +124,12 @@ class TestArguments:
         assert built.dropped == ()
         assert " ".join(plan) in " ".join(built.words)
         assert "weightdrop" not in built.words
+
+    @pytest.mark.parametrize("word", ["--load-format", "--load_format"])
+    def test_another_loader_waits_for_the_weights(self, word: str) -> None:
+        """Only ours reads a folder that still fills."""
+        assert _build().overlap
+        assert not _build(word, "runai_streamer").overlap
 
     def test_no_gpu_drops_what_needs_one(self) -> None:
         """Both spellings, values included, and no more."""

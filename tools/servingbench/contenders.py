@@ -142,11 +142,10 @@ def servers(model: Path, base: Path) -> Iterator[dict[str, Contender]]:
 def _vllm_words(model: Path, port: int) -> list[str]:
     """The arguments that the container would give vLLM, but for where it listens."""
     built = arguments.build(
-        _WORDS,
+        (*_WORDS, "--load-format", "auto"),
         model=str(model),
         socket="",
         machine=machine.observe(accelerator_expected=False),
-        overlap=False,
     )
     words = list(built.words)
     at = words.index("--uds")
