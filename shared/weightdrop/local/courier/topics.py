@@ -8,7 +8,7 @@ import logging
 from weightdrop.adapters.pubsub_topics import Topics
 from weightdrop.errors import WeightdropError
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 """How soon an emulator that was started again knows its topics."""
 
 _SOON_SECONDS = 0.2
