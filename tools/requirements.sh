@@ -13,3 +13,5 @@ compile functions/requirements.in --constraint requirements/all.txt -o functions
 compile requirements/checkov.in -o requirements/checkov.txt
 compile --override requirements/overrides.txt requirements/clients.in -o requirements/clients.txt
 compile --no-deps requirements/vision.in -o requirements/vision.txt
+compile requirements/hadolint.in -o requirements/hadolint.txt
+compile serving/inventory.in -o serving/inventory.txt
