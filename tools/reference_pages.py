@@ -57,6 +57,10 @@ at all.
 `vllm_args` may hold, without a value: {flags}.
 
 With one, as the next word or after `=`: {values}.
+
+A parser that the folder's own files show is chosen without being asked for
+([families.md](../families.md)); `--tool-call-parser none` and `--reasoning-parser none`
+take it away.
 """
 _PHASES = """\
 # Phases and reasons

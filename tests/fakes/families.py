@@ -7,7 +7,7 @@ vocabulary of gpt-oss) is kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fakes.family_models import Config, Pictures, Recipe
@@ -39,6 +39,7 @@ class Family:
         exact: Whether vLLM computes in float32 and must say what transformers says,
             token by token; what cannot is compared token after token, see
             `Reference.distance`.
+        parser: What reads its tool calls, as its files show.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Family:
     recipe: Recipe
     always: bool = False
     exact: bool = True
+    parser: str = ""
 
     @property
     def dtype(self) -> str:
@@ -183,6 +185,8 @@ _GPT_OSS: Final = Recipe(
     },
     stored="bfloat16",
     vocabulary=_HARMONY_ROWS,
+    calls=("<|channel|>", "<|call|>"),
+    marks="tool",
 )
 _QWEN3_NEXT: Final = _text(
     "Qwen3NextConfig",
@@ -253,8 +257,13 @@ FAMILIES: Final = (
         "Qwen3 MoE",
         "Qwen3-Coder-480B",
         "Qwen3MoeForCausalLM",
-        _text("Qwen3MoeConfig", **_HEADS, **_EXPERTS, num_experts=4),
+        replace(
+            _text("Qwen3MoeConfig", **_HEADS, **_EXPERTS, num_experts=4),
+            calls=("<tool_call>", "</tool_call>"),
+            marks="<function=",
+        ),
         always=True,
+        parser="qwen3_coder",
     ),
     Family(
         "Qwen3-Next",
@@ -302,5 +311,6 @@ FAMILIES: Final = (
         "GptOssForCausalLM",
         _GPT_OSS,
         always=True,
+        parser="openai",
     ),
 )

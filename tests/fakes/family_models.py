@@ -68,6 +68,8 @@ class Recipe:
         stored: Type the weights are saved in.
         vocabulary: Rows of the embedding; 0 for as many as there are tokens.
         patch: Changes config.json after it was saved.
+        calls: Tokens that its tool calls are written with.
+        marks: What else its chat template shows of them.
         pictures: What it needs to look at pictures.
     """
 
@@ -77,6 +79,8 @@ class Recipe:
     vocabulary: int = 0
     patch: Callable[[Config], None] = lambda _: None
     pictures: Pictures | None = None
+    calls: tuple[str, ...] = ()
+    marks: str = ""
 
 
 def make(recipe: Recipe, folder: Path) -> None:
@@ -84,7 +88,7 @@ def make(recipe: Recipe, folder: Path) -> None:
     import torch  # noqa: PLC0415
     import transformers  # noqa: PLC0415
 
-    tokenizer = _tokenizer(folder, recipe.pictures)
+    tokenizer = _tokenizer(folder, recipe)
     rows = recipe.vocabulary or len(tokenizer)
     config = getattr(transformers, recipe.config)(**_options(recipe, tokenizer, rows))
     kind = "ImageTextToText" if recipe.pictures else "CausalLM"
@@ -101,8 +105,8 @@ def make(recipe: Recipe, folder: Path) -> None:
     path.write_text(json.dumps(document, indent=2), "utf-8")
 
 
-def _tokenizer(folder: Path, pictures: Pictures | None) -> Any:
-    """The tiny Llama's own, with what pictures need; its files are in `folder`."""
+def _tokenizer(folder: Path, recipe: Recipe) -> Any:
+    """The tiny Llama's own, with what a recipe adds; its files are in `folder`."""
     import transformers  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as base:
@@ -110,8 +114,14 @@ def _tokenizer(folder: Path, pictures: Pictures | None) -> Any:
         folder.mkdir(parents=True, exist_ok=True)
         for name in _COPIED:
             (folder / name).write_bytes((Path(base) / name).read_bytes())
+    pictures = recipe.pictures
     if pictures is None:
-        return transformers.AutoTokenizer.from_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        if recipe.calls:
+            tokenizer.add_tokens(list(recipe.calls))
+            tokenizer.chat_template += f"{{# {recipe.calls} {recipe.marks} #}}"
+            tokenizer.save_pretrained(folder)
+        return tokenizer
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         folder, extra_special_tokens=dict(pictures.tokens)
     )

@@ -53,6 +53,7 @@ def planned(folder: Path, family: Family) -> Plan:
     assert report.verdict is Verdict.ACCEPTED, report.findings
     assert report.model is not None
     assert report.model.architecture == family.architecture
+    assert report.model.tool_parser == family.parser
     wanted = request_for(report.options, region="us-central1")
     chosen = plan(report.model, wanted, load_tables())
     assert isinstance(chosen, Plan), chosen

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightdrop.core.artifacts import model_codes, quantization, tensors, tokenizer
+from weightdrop.core.artifacts import (
+    model_codes,
+    parsers,
+    quantization,
+    tensors,
+    tokenizer,
+)
 from weightdrop.core.artifacts.config import ModelConfig
+from weightdrop.core.artifacts.exchange import Template
 from weightdrop.core.artifacts.facts import (
     computing_dtype,
     declared_dtype,
@@ -19,6 +26,7 @@ from weightdrop.core.artifacts.layout import Layout
 from weightdrop.core.artifacts.model import ModelFacts, Tensor
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.shards import Shards
+from weightdrop.core.artifacts.templates import evidence
 from weightdrop.core.artifacts.weights import WeightSet
 from weightdrop.core.catalogue.architectures import NOT_TEXT, serves
 from weightdrop.core.catalogue.base_models import Match
@@ -35,14 +43,14 @@ class Evidence:
         documents: Parsed JSON files by path.
         weights: Which weight files count.
         shards: What they hold.
-        hints: What the chat templates show.
+        templates: The chat templates.
     """
 
     layout: Layout
     documents: Mapping[str, Any]
     weights: WeightSet
     shards: Shards
-    hints: frozenset[str]
+    templates: tuple[Template, ...]
 
     @property
     def complete(self) -> bool:
@@ -92,11 +100,17 @@ def conclude(config: ModelConfig, seen: Evidence, policy: Policy) -> Conclusion:
     findings += [*wrong, *remarks]
     findings += _tokenizer(config, seen, table.tensors)
     findings += _processor(config, seen.layout)
-    match = match_of(config, seen.hints) if config.usable else Match()
+    match = match_of(config, evidence(seen.templates)) if config.usable else Match()
     findings += _catalogue(config, match, policy)
+    tokens = parsers.added_tokens(seen.documents)
     facts = (
         facts_of(
-            config, tuple(table.tensors.values()), match=match, dtype=dtype, said=said
+            config,
+            tuple(table.tensors.values()),
+            match=match,
+            dtype=dtype,
+            said=said,
+            parsers=parsers.choose(config.architecture, seen.templates, tokens),
         )
         if config.usable
         else None

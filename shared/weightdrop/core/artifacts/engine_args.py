@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from weightdrop.core.catalogue import parsers
+
 MAX_DIGITS = 12
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 def _between(low: float, high: float) -> Callable[[str], bool]:
@@ -37,10 +38,6 @@ def _any_of(*words: str) -> Callable[[str], bool]:
     return lambda text: text in words
 
 
-def _word(text: str) -> bool:
-    return _WORD.fullmatch(text) is not None
-
-
 def _per_prompt(text: str) -> bool:
     return re.fullmatch(r'\{"(image|video|audio)": ?\d{1,3}\}', text) is not None
 
@@ -64,8 +61,8 @@ VALUES: dict[str, Callable[[str], bool]] = {
     "--dtype": _any_of("auto", "bfloat16", "float16", "half", "float32"),
     "--block-size": _any_of("8", "16", "32", "64", "128"),
     "--seed": _count(2**31),
-    "--tool-call-parser": _word,
-    "--reasoning-parser": _word,
+    "--tool-call-parser": _any_of(parsers.NONE, *parsers.TOOL),
+    "--reasoning-parser": _any_of(parsers.NONE, *parsers.REASONING),
     "--generation-config": _any_of("auto", "vllm"),
     "--limit-mm-per-prompt": _per_prompt,
     "--tensor-parallel-size": _any_of("1", "2", "4", "8", "16"),

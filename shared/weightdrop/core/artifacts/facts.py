@@ -15,6 +15,7 @@ from weightdrop.core.artifacts.config import ModelConfig
 from weightdrop.core.artifacts.findings import Finding
 from weightdrop.core.artifacts.layout import shown
 from weightdrop.core.artifacts.model import ModelFacts, Tensor
+from weightdrop.core.artifacts.parsers import NO_PARSERS, Parsers
 from weightdrop.core.artifacts.quantization import Declared
 from weightdrop.core.catalogue.base_models import Dimensions, Match, recognise
 
@@ -119,6 +120,7 @@ def facts_of(
     match: Match,
     dtype: str,
     said: Declared,
+    parsers: Parsers = NO_PARSERS,
 ) -> ModelFacts:
     """All that planning needs to know of the model."""
     experts = config.experts
@@ -146,4 +148,6 @@ def facts_of(
         expert_intermediate_size=width if experts else 0,
         rotary_values=rotary_values(config),
         image_values_per_token=image_values_per_token(config),
+        tool_parser=parsers.tool,
+        reasoning_parser=parsers.reasoning,
     )

@@ -68,8 +68,7 @@ def inspect(artifacts: ArtifactSet, policy: Policy) -> Inspection:
     findings += templates.judge(found, renderings)
     conclusion = Conclusion(None, ())
     if config:
-        hints = templates.evidence(found)
-        seen = Evidence(layout, first.documents, weights, shards, hints)
+        seen = Evidence(layout, first.documents, weights, shards, found)
         conclusion = conclude(config, seen, policy)
         if not found and not tokens.missing:
             findings.append(

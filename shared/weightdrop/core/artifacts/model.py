@@ -86,6 +86,8 @@ class ModelFacts:
             assumes one table of max_position by head_dim.
         image_values_per_token: Pixel values that become one image token; 0
             without a tower or when unknown.
+        tool_parser: What reads its tool calls; empty when nothing shows it.
+        reasoning_parser: What tells its thinking from its answer; the same.
     """
 
     architecture: str
@@ -108,6 +110,8 @@ class ModelFacts:
     expert_intermediate_size: int = 0
     rotary_values: int = 0
     image_values_per_token: int = 0
+    tool_parser: str = ""
+    reasoning_parser: str = ""
 
     @property
     def weight_bytes(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from weightdrop.core.catalogue import parsers
+
 # Arguments that change the arithmetic: taken out of the user's list and
 # given back by the plan, so that none is said twice.
 _PLANNED = frozenset(
@@ -17,6 +19,7 @@ _PLANNED = frozenset(
         "tensor-parallel-size",
     }
 )
+_PARSERS = ("reasoning-parser", "tool-call-parser")
 _SUFFIXES = {"k": 1000, "K": 1024, "m": 10**6, "M": 2**20}
 
 
@@ -135,6 +138,30 @@ def _share(text: str) -> float | None:
     except ValueError:
         return None
     return share if 0 < share <= 1 else None
+
+
+def with_parsers(rest: Sequence[str], *, tool: str, reasoning: str) -> tuple[str, ...]:
+    """A user's arguments, and the parsers that a model's own files show.
+
+    Args:
+        rest: The user's, as `user_arguments` leaves them; they win, and
+            `parsers.NONE` takes a parser away.
+        tool: Parser of tool calls, or empty.
+        reasoning: Parser of thinking, or empty.
+    """
+    own = {name: value for name, value in _pairs(rest) if name}
+    kept: list[str] = []
+    for name, value in _pairs(rest):
+        if name in _PARSERS and value == parsers.NONE:
+            continue
+        kept += [f"--{name}" if name else "", value or ""]
+    if reasoning and "reasoning-parser" not in own:
+        kept += ["--reasoning-parser", reasoning]
+    if tool and "tool-call-parser" not in own:
+        kept += ["--tool-call-parser", tool]
+        if "enable-auto-tool-choice" not in own:
+            kept.append("--enable-auto-tool-choice")
+    return tuple(word for word in kept if word)
 
 
 def engine_arguments(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from weightdrop.core.artifacts.findings import Finding, Severity
 from weightdrop.core.artifacts.model import ModelFacts
 from weightdrop.core.catalogue.machines import Machine, Price
-from weightdrop.core.planning.arguments import engine_arguments
+from weightdrop.core.planning.arguments import engine_arguments, with_parsers
 from weightdrop.core.planning.constraints import request_findings
 from weightdrop.core.planning.explain import (
     explanation,
@@ -185,7 +185,11 @@ def _plan(
             gpu_memory_utilization=chosen.utilization,
             max_num_seqs=setup.max_num_seqs,
             max_num_batched_tokens=setup.max_num_batched_tokens,
-            rest=wants.arguments.rest,
+            rest=with_parsers(
+                wants.arguments.rest,
+                tool=subject.model.tool_parser,
+                reasoning=subject.model.reasoning_parser,
+            ),
         ),
         memory=chosen.memory,
         alternatives=_others(fits, refusals, chosen),
