@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from werkzeug.serving import make_server
 
 from cli.conftest import Outcome, weightdrop
 from fakes.builders import make_deployment, make_message, make_revision
-from local.tls import certificate, tls_before
+from local.relay import certificate
 from weightdrop.bootstrap import App
 from weightdrop.cli.context import Where, find_target, status_client
 from weightdrop.cli.watching import event_stream
@@ -117,6 +118,21 @@ def _site(app: App, refused: list[str], own: Callable[[], str]) -> Flask:
     return site
 
 
+@contextmanager
+def served(site: Flask, secret: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """The port at which `site` answers, over TLS with a certificate and its key."""
+    names = (str(secret[0]), str(secret[1])) if secret else None
+    server = make_server("127.0.0.1", 0, site, threaded=True, ssl_context=names)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}
+    )
+    thread.start()
+    yield server.port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """The cloud, and nobody who is logged in to it."""
@@ -124,11 +140,6 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     refused: list[str] = []
     place: list[str] = []
     site = _site(app, refused, lambda: place[0])
-    server = make_server("127.0.0.1", 0, site, threaded=True)
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.01}
-    )
-    thread.start()
     secret = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(secret[0]))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -136,12 +147,9 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    with tls_before(server.port, secret) as port:
-        place.append(f"https://localhost:{port}")
-        yield Cloud(app, place[0], f"http://127.0.0.1:{server.port}", refused)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(site) as plain, served(site, secret) as tls:
+        place.append(f"https://localhost:{tls}")
+        yield Cloud(app, place[0], f"http://127.0.0.1:{plain}", refused)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,9 @@ View = dict[str, Any]
 """A JSON object of the status function."""
 
 TIMEOUT_SECONDS = 30.0
-_PAGE_SIZE = 100
+PAGE_SIZE = 100
+"""Deployments that one question brings, if nobody says otherwise."""
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KINDS: dict[int, type[WeightdropError]] = {
     400: UsageError,
@@ -52,7 +54,7 @@ class StatusClient:
         proxies = [urllib.request.ProxyHandler({})] if near else []
         self._opener = urllib.request.build_opener(*proxies)
 
-    def deployments(self, *, phase: str = "", size: int = _PAGE_SIZE) -> Iterator[View]:
+    def deployments(self, *, phase: str = "", size: int = PAGE_SIZE) -> Iterator[View]:
         """All deployments, newest update first, of one phase if given.
 
         Args:

@@ -12,7 +12,7 @@ import click
 from rich.console import Group
 from rich.live import Live
 
-from weightdrop.cli.client import StatusClient, View
+from weightdrop.cli.client import PAGE_SIZE, StatusClient, View
 from weightdrop.cli.completing import deployments
 from weightdrop.cli.context import (
     Where,
@@ -158,12 +158,11 @@ def _status_of_all(
     def look() -> list[View]:
         return list(client.deployments(phase=phase))
 
-    views = _watch_all(look) if watch else look()
+    views = _watch_all(look) if watch else client.deployments(phase=phase)
+    pages = _pages(iter(views))
     if as_json:
-        emit({"deployments": views})
-    elif views:
-        out().print(deployments_table(views))
-    else:
+        _emit_all(pages)
+    elif not _show_all(pages):
         err().print(
             "No deployments yet: copy a model folder into the bucket, or use "
             "`weightdrop drop FOLDER`."
@@ -171,8 +170,35 @@ def _status_of_all(
     return 0
 
 
+def _pages(views: Iterator[View]) -> Iterator[list[View]]:
+    """As many at a time as one question brings: the first is shown at once."""
+    while page := list(islice(views, PAGE_SIZE)):
+        yield page
+
+
+def _show_all(pages: Iterator[list[View]]) -> bool:
+    """Write the tables; returns whether there was anything."""
+    shown = False
+    for page in pages:
+        out().print(deployments_table(page))
+        shown = True
+    return shown
+
+
+def _emit_all(pages: Iterator[list[View]]) -> None:
+    """Write one JSON document, piece by piece."""
+    first = next(pages, [])
+    click.echo('{"deployments": [', nl=False)
+    click.echo(",\n".join(json.dumps(view) for view in first), nl=False)
+    for page in pages:
+        click.echo("".join(f",\n{json.dumps(view)}" for view in page), nl=False)
+    click.echo("]}")
+
+
 def _watch_all(look: Callable[[], list[View]]) -> list[View]:
     console = err()
+    if not console.is_terminal:
+        note("Looking until all of them rest; Ctrl-C ends it.")
     with Live(console=console, transient=True, refresh_per_second=4) as live:
         while True:
             views = look()
@@ -207,6 +233,7 @@ def events(
     client = status_client(target)
     chosen = resolve_id(name) if name else ""
     if follows:
+        note("Events as they come; Ctrl-C ends it.")
         stream = (
             subscription(target.settings, chosen)
             if target.local
