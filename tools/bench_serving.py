@@ -203,7 +203,7 @@ def measure(case: Case, starts: int) -> Samples:
         for start in range(starts):
             base = Path(folder) / str(start)
             base.mkdir()
-            with servers(model, base) as contenders:
+            with servers(model, base, ours_first=start % 2 == 0) as contenders:
                 _latency(contenders, case, samples, start)
                 _throughput(contenders, case, samples, start)
                 _batches(contenders, case, samples)
@@ -273,7 +273,7 @@ def _table(samples: Samples) -> list[str]:
 def main() -> int:
     """Measure, write the page, and say whether the limits are kept."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=4)
     parser.add_argument("--cases", type=int, default=len(_CASES))
     parser.add_argument("--page", type=Path, default=_PAGE)
     words = parser.parse_args()

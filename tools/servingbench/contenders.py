@@ -104,12 +104,16 @@ class Contender:
 
 
 @contextlib.contextmanager
-def servers(model: Path, base: Path) -> Iterator[dict[str, Contender]]:
+def servers(
+    model: Path, base: Path, *, ours_first: bool
+) -> Iterator[dict[str, Contender]]:
     """All contenders, ready, serving `model`.
 
     Args:
         model: Folder of the model.
         base: An empty folder for their files.
+        ours_first: Which one starts first; on a larger model the second one is
+            faster by some per cent, whichever it is.
 
     Raises:
         RuntimeError: If one of them does not start.
@@ -127,9 +131,15 @@ def servers(model: Path, base: Path) -> Iterator[dict[str, Contender]]:
     told = _vllm_environment(variables, base)
     entry_point = (sys.executable, "-m", "weightdrop_serving", *_WORDS)
     between = (sys.executable, "-c", _PROXY, str(proxy), str(direct))
+    starts = [
+        (entry_point, variables, base / "ours.log", ours, "/vertex/health"),
+        (alone, told, base / "vllm.log", direct, "/health"),
+    ]
+    if not ours_first:
+        starts.reverse()
     with (
-        process(entry_point, variables, base / "ours.log", ours, "/vertex/health"),
-        process(alone, told, base / "vllm.log", direct, "/health"),
+        process(*starts[0]),
+        process(*starts[1]),
         process(between, variables, base / "proxy.log", proxy, "/predict"),
     ):
         yield {
