@@ -56,6 +56,8 @@ locals {
     WEIGHTDROP_BACKEND           = "cloud"
     WEIGHTDROP_PROJECT           = var.project
     WEIGHTDROP_REGION            = var.region
+    WEIGHTDROP_FALLBACK_REGIONS  = join(",", var.settings.fallback_regions)
+    WEIGHTDROP_PACE_SECONDS      = tostring(var.settings.pace_seconds)
     WEIGHTDROP_BUCKETS           = google_storage_bucket.models.name
     WEIGHTDROP_DATABASE          = google_firestore_database.records.name
     WEIGHTDROP_SERVING_IMAGE     = local.serving_image

@@ -301,8 +301,10 @@ variable "settings" {
     How the functions decide: seconds a changed folder must be quiet, an
     incomplete one may stay so, a deployment, the first answer and any other
     operation may take, a crashed function keeps others from its record, and a
-    tick leaves an operation alone; whether to undeploy when a drop's config.json
-    is deleted; and whether architectures outside the catalogue are refused.
+    tick leaves an operation alone, and between two uploads or deployments of the
+    project; which regions to try when a first revision finds no machine in the
+    functions' own; whether to undeploy when a drop's config.json is deleted; and
+    whether architectures outside the catalogue are refused.
   EOT
   type = object({
     settle_seconds    = optional(number, 10)
@@ -312,6 +314,8 @@ variable "settings" {
     operation_seconds = optional(number, 3600)
     lease_seconds     = optional(number, 120)
     poll_seconds      = optional(number, 20)
+    pace_seconds      = optional(number, 2)
+    fallback_regions  = optional(list(string), [])
     retire_on_delete  = optional(bool, false)
     strict            = optional(bool, false)
   })
@@ -320,7 +324,7 @@ variable "settings" {
 
   validation {
     condition = alltrue([
-      for name, value in var.settings : value >= 0 if endswith(name, "_seconds")
+      for name, value in var.settings : try(value >= 0, true) if endswith(name, "_seconds")
     ])
     error_message = "Seconds must not be negative."
   }

@@ -158,6 +158,7 @@ class App:
         return VertexPlatform(
             project=chosen.project,
             endpoint=chosen.vertex_endpoint,
+            deploy_seconds=chosen.deploy_seconds,
             safeguards=Safeguards(
                 service_account=chosen.serving_account,
                 kms_key=chosen.kms_key,
@@ -213,10 +214,13 @@ class App:
     @cached_property
     def tick(self) -> Tick:
         """For what is due."""
-        from weightdrop.services.tick import Tick  # noqa: PLC0415
+        from weightdrop.services.tick import Tick, at_once  # noqa: PLC0415
 
         return Tick(
-            records=self.records, admission=self.admission, reconciler=self.reconciler
+            records=self.records,
+            admission=self.admission,
+            reconciler=self.reconciler,
+            each=at_once,
         )
 
     def sweep(self) -> tuple[str, ...]:
@@ -227,7 +231,10 @@ class App:
         if not sweep_is_due(self._swept, now, every=SWEEP_SECONDS):
             return ()
         self._swept = now
-        return Sweep(self.records, self.platform).run(self.settings.region)
+        sweep = Sweep(self.records, self.platform)
+        return tuple(
+            name for region in self.settings.regions for name in sweep.run(region)
+        )
 
     def bury(
         self, attributes: Mapping[str, object], data: object, *, reason: str

@@ -64,9 +64,6 @@ class Clock(Protocol):
         ...
 
 
-# ----------------------------------------------------------------- artifacts
-
-
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Objects below a prefix, and whether the listing was cut at its limit."""
@@ -109,9 +106,6 @@ class Artifacts(Protocol):
         that may not be read.
         """
         ...
-
-
-# ------------------------------------------------------------------- records
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +155,16 @@ class Records(Protocol):
         """
         ...
 
+    def turn(
+        self, line: str, *, now: datetime, every: float, patience: float
+    ) -> datetime | None:
+        """When one's turn in a line is, `every` seconds before the next.
+
+        None, and none is taken, beyond `patience` seconds. No two are the same;
+        TransientError if others were faster.
+        """
+        ...
+
     def due(self, now: datetime, *, limit: int) -> tuple[str, ...]:
         """Ids whose `due` is not after `now`, the longest due first.
 
@@ -182,9 +186,6 @@ class Records(Protocol):
     def events(self, deployment_id: str, *, limit: int) -> tuple[Message, ...]:
         """The newest `limit` events of a deployment, oldest first."""
         ...
-
-
-# ----------------------------------------------------------------------- bus
 
 
 class Bus(Protocol):
@@ -258,9 +259,6 @@ class DeadLetters(Protocol):
         of this id, ConflictError if nobody knows where it came from.
         """
         ...
-
-
-# ------------------------------------------------------------------ platform
 
 
 class Platform(Protocol):

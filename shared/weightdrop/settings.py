@@ -43,6 +43,9 @@ class Settings:
             for one machine with Google's emulators of Firestore and Pub/Sub.
         project: Google Cloud project id.
         region: Default region of deployments.
+        fallback_regions: Regions to try, in this order, when a first revision finds
+            no machine in its own.
+        pace_seconds: Seconds between two uploads or deployments of the project.
         buckets: Buckets whose drops are deployed; events of others are refused.
         home: Folder of the local stack's state.
         storage_endpoint: Base URL of a Cloud Storage stand-in; empty for Google's.
@@ -79,6 +82,8 @@ class Settings:
     backend: Backend = Backend.CLOUD
     project: str = "local"
     region: str = "us-central1"
+    fallback_regions: tuple[str, ...] = ()
+    pace_seconds: float = 2.0
     buckets: tuple[str, ...] = ()
     home: Path = Path("~/.weightdrop")
     storage_endpoint: str = ""
@@ -104,6 +109,11 @@ class Settings:
     private_network: str = ""
     local_gpus: int = 64
     telemetry: str = ""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Every region in which something may be deployed without being named."""
+        return tuple(dict.fromkeys((self.region, *self.fallback_regions)))
 
 
 def _truth(text: str) -> bool:
@@ -143,6 +153,8 @@ _COERCERS: dict[str, Callable[[str], object]] = {
     "home": Path,
     "settle_seconds": _seconds,
     "waiting_seconds": _seconds,
+    "fallback_regions": _words,
+    "pace_seconds": _seconds,
     "deploy_seconds": _seconds,
     "verify_seconds": _seconds,
     "operation_seconds": _seconds,

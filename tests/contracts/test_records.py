@@ -398,3 +398,34 @@ def test_counting_with_retries_loses_nothing(records: Records) -> None:
 
     history = records.revisions(make_deployment().id)
     assert list(range(1, 17)) == [it.number for it in history]
+
+
+def test_turns_are_apart(records: Records) -> None:
+    """The first is now, each other one comes so many seconds after the last."""
+    turns = [records.turn("line", now=NOON, every=2.5, patience=60) for _ in range(3)]
+    later = NOON + timedelta(minutes=5)
+
+    assert turns == [NOON + timedelta(seconds=2.5 * one) for one in range(3)]
+    assert records.turn("line", now=later, every=2, patience=0) == later
+
+
+def test_a_turn_beyond_patience_is_not_taken(records: Records) -> None:
+    """Who does not wait takes no place from who does."""
+    records.turn("line", now=NOON, every=10, patience=0)
+
+    assert records.turn("line", now=NOON, every=10, patience=9) is None
+    assert records.turn("line", now=NOON, every=10, patience=10) == (
+        NOON + timedelta(seconds=10)
+    )
+
+
+def test_no_two_get_the_same_turn(records: Records) -> None:
+    """However many ask at once."""
+
+    def take(_: int) -> object:
+        return records.turn("line", now=NOON, every=1, patience=60)
+
+    with ThreadPoolExecutor(4) as pool:
+        turns = list(pool.map(take, range(8)))
+
+    assert len(set(turns)) == 8

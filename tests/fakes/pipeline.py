@@ -39,6 +39,7 @@ class Pipeline:
             platform=self.platform,
             clock=self.clock,
             settings=self.settings,
+            pause=self.clock.advance,
         )
         self.commands = Commands(self.records, self.bus, self.clock, self.settings)
         made = make_deployment(revisions=())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from weightdrop import codec
 from weightdrop.core.deployment.phases import Phase
@@ -25,6 +25,7 @@ class MemoryRecords:
         self._records: dict[str, Versioned] = {}
         self._revisions: dict[str, dict[str, Revision]] = {}
         self._events: dict[str, dict[str, Message]] = {}
+        self._lines: dict[str, datetime] = {}
         self.writes = 0
 
     def get(self, deployment_id: str) -> Versioned | None:
@@ -68,6 +69,17 @@ class MemoryRecords:
             told.setdefault(event.id, event)
         self.writes += 1
         return written
+
+    def turn(
+        self, line: str, *, now: datetime, every: float, patience: float
+    ) -> datetime | None:
+        """See weightdrop.ports.Records."""
+        with self._lock:
+            turn = max(self._lines.get(line, now), now)
+            if (turn - now).total_seconds() > patience:
+                return None
+            self._lines[line] = turn + timedelta(seconds=every)
+            return turn
 
     def due(self, now: datetime, *, limit: int) -> tuple[str, ...]:
         """See weightdrop.ports.Records."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drops.stores import MemoryArtifacts
 from weightdrop.core.artifacts import engine_args
 from weightdrop.core.deployment.admission import relevant
-from weightdrop.services.admit import list_drop
+from weightdrop.services.listing import list_drop
 from weightdrop_serving import arguments, environment, folders, selection
 from weightdrop_serving.arguments import Machine
 from weightdrop_serving.failures import Exit, ServingError

@@ -13,11 +13,12 @@ from sim.ports import MUTE, SimBus
 from sim.scheduler import NO_FAULTS, Faults
 from sim.world import run_schedule
 
-from weightdrop.core.deployment import naming
+from weightdrop.core.deployment import naming, steps
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment, Message
 from weightdrop.errors import StaleError, TransientError
 from weightdrop.ports import Versioned
+from weightdrop.services.pace import Pace
 from weightdrop.services.session import Session
 
 SCHEDULES = 20_000
@@ -155,9 +156,26 @@ def swallowed_conflict(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "save", save)
 
 
+def no_pace(patch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a turn."""
+    patch.setattr(Pace, "_wait", lambda _: None)
+
+
+def three_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A third revision starts beside a canary."""
+
+    def begin(deployment: Deployment) -> steps.Step:
+        waiting = [r for r in deployment.revisions if r.phase is Phase.ACCEPTED]
+        return steps.Start(waiting[0]) if waiting else steps.Rest()
+
+    patch.setattr(steps, "_begin", begin)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
+        no_pace,
+        three_at_once,
         forgotten_outbox,
         random_ids,
         random_event_ids,

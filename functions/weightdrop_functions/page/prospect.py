@@ -12,7 +12,7 @@ from weightdrop.core.deployment import admission
 from weightdrop.core.deployment.record import ModelSummary
 from weightdrop.core.planning.plan import Plan
 from weightdrop.errors import NotFoundError
-from weightdrop.services.admit import list_drop
+from weightdrop.services.listing import list_drop
 from weightdrop.services.planning import request_for
 from weightdrop.services.policy import policy_of
 from weightdrop_functions.page import sight

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightdrop import codec
 from weightdrop.adapters.faults import translated
+from weightdrop.adapters.firestore_line import take_turn
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment, Message, Revision
 from weightdrop.errors import PermanentError, StaleError
@@ -142,6 +143,15 @@ class FirestoreRecords:
             option=self._client.write_option(last_update_time=guard),
         )
         return self._commit(batch, deployment, fields=fields, events=events)
+
+    def turn(
+        self, line: str, *, now: datetime, every: float, patience: float
+    ) -> datetime | None:
+        """See weightdrop.ports.Records."""
+        with translated(f"take a place in the line {line}"):
+            return take_turn(
+                self._client, line, now=now, every=every, patience=patience
+            )
 
     def due(self, now: datetime, *, limit: int) -> tuple[str, ...]:
         """See weightdrop.ports.Records."""

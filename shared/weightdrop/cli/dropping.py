@@ -34,7 +34,7 @@ from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.core.deployment.triggers import may_belong
 from weightdrop.errors import NotFoundError, UsageError
 from weightdrop.local.folder import FolderArtifacts
-from weightdrop.services.admit import MAX_OBJECTS
+from weightdrop.services.listing import MAX_OBJECTS
 from weightdrop.settings import home_folder
 from weightdrop.uploads import Kept, Uploads
 

@@ -30,8 +30,8 @@ from weightdrop.core.planning.plan import NoPlan, Plan
 from weightdrop.errors import UsageError
 from weightdrop.local.folder import FolderArtifacts
 from weightdrop.ports import Artifacts
-from weightdrop.services.admit import list_drop
 from weightdrop.services.inspection import inspect_artifacts, report_json
+from weightdrop.services.listing import list_drop
 from weightdrop.services.planning import (
     load_tables,
     memory_bar_text,

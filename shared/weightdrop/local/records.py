@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from weightdrop import codec
@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS events (
     UNIQUE (deployment, id)
 );
 CREATE INDEX IF NOT EXISTS by_deployment ON events (deployment, sequence);
+CREATE TABLE IF NOT EXISTS lines (name TEXT PRIMARY KEY, free INTEGER NOT NULL);
 """
 
 
@@ -108,6 +109,25 @@ class SqliteRecords:
                 )
             _write_history(connection, deployment, events)
         return Versioned(deployment, str(int(version) + 1))
+
+    def turn(
+        self, line: str, *, now: datetime, every: float, patience: float
+    ) -> datetime | None:
+        """See weightdrop.ports.Records."""
+        with self._database.write() as connection:
+            found = connection.execute(
+                "SELECT free FROM lines WHERE name = ?", (line,)
+            ).fetchone()
+            free = codec.from_microseconds(found[0]) if found else now
+            turn = max(free, now)
+            if (turn - now).total_seconds() > patience:
+                return None
+            connection.execute(
+                "INSERT INTO lines (name, free) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET free = excluded.free",
+                (line, codec.microseconds(turn + timedelta(seconds=every))),
+            )
+        return turn
 
     def due(self, now: datetime, *, limit: int) -> tuple[str, ...]:
         """See weightdrop.ports.Records."""

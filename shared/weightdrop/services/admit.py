@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from weightdrop import telemetry
 from weightdrop.core.artifacts.findings import Severity, Verdict
 from weightdrop.core.artifacts.model import ModelFacts
-from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet, artifact_set
+from weightdrop.core.artifacts.objects import CONFIG_NAME, ArtifactSet
 from weightdrop.core.artifacts.overrides import Overrides, identity
 from weightdrop.core.artifacts.policy import Policy
 from weightdrop.core.artifacts.report import Report
@@ -32,16 +32,14 @@ from weightdrop.core.planning.choose import plan
 from weightdrop.core.planning.plan import NoPlan, Plan, PlanRequest
 from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.errors import ConflictError, StaleError, TransientError
-from weightdrop.ports import Artifacts, Bus, Clock, Records
+from weightdrop.ports import Artifacts, Bus, Clock, Records, Versioned
+from weightdrop.services.listing import list_drop
 from weightdrop.services.planning import request_for
 from weightdrop.services.policy import policy_of
 from weightdrop.services.session import Session
 from weightdrop.settings import Settings
 
 log = logging.getLogger(__name__)
-
-MAX_OBJECTS = 5_000
-"""Objects below one drop that are looked at; more are a finding."""
 
 TRIES = 5
 """Times a run starts over because the record or the folder moved under it."""
@@ -118,7 +116,12 @@ class Admission:
         return self.folder(bucket, prefix)
 
     def folder(
-        self, bucket: str, prefix: str, *, overrides: Overrides | None = None
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        overrides: Overrides | None = None,
+        held: Versioned | None = None,
     ) -> Deployment | None:
         """Look at a folder until what is written is what is there.
 
@@ -128,25 +131,31 @@ class Admission:
             overrides: Options that an order lays over the folder's own, now and
                 for whatever is dropped there later; none ends those of an earlier
                 order. Left out where nobody ordered anything.
+            held: The record, where it has just been read.
 
         Raises:
             TransientError: If it kept moving; the next event or tick goes on.
             ConflictError: If the order asks for what this deployment cannot do.
         """
-        for _ in range(TRIES):
+        for read in (held, *(None for _ in range(1, TRIES))):
             try:
-                return self._once(bucket, prefix, overrides)
+                return self._once(bucket, prefix, overrides, read)
             except StaleError as error:
                 log.info("gs://%s/%s moved while read: %s", bucket, prefix, error)
         raise TransientError(f"gs://{bucket}/{prefix} is still changing")
 
     def _once(
-        self, bucket: str, prefix: str, overrides: Overrides | None
+        self,
+        bucket: str,
+        prefix: str,
+        overrides: Overrides | None,
+        held: Versioned | None,
     ) -> Deployment | None:
         session = Session(
             self.records, self.bus, self.clock, self.settings.poll_seconds
         )
-        deployment = session.load(naming.deployment_id(bucket, prefix))
+        identity = naming.deployment_id(bucket, prefix)
+        deployment = session.load(identity, held=held)
         artifacts = list_drop(self.artifacts, bucket, prefix)
         if artifacts.get(CONFIG_NAME) is None:
             changed = self._without_config(deployment)
@@ -330,20 +339,3 @@ def _ordered(deployment: Deployment, overrides: Overrides | None) -> Deployment:
             "that there."
         )
     return replace(deployment, overrides=overrides)
-
-
-def list_drop(store: Artifacts, bucket: str, prefix: str) -> ArtifactSet:
-    """The artifact set at a place: its folder, without drops that lie below it.
-
-    Raises:
-        NotFoundError: If the bucket does not exist.
-    """
-    listing = store.list(bucket, prefix, limit=MAX_OBJECTS)
-    whole = artifact_set(bucket, prefix, listing.objects, truncated=listing.truncated)
-    inner = tuple(
-        folder_of(file.path) + "/"
-        for file in whole.files
-        if is_config(file.path) and folder_of(file.path)
-    )
-    files = tuple(file for file in whole.files if not file.path.startswith(inner))
-    return replace(whole, files=files)

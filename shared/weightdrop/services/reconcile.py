@@ -9,6 +9,8 @@ same step and finds its own work.
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -31,9 +33,11 @@ from weightdrop.errors import (
     StaleError,
     TransientError,
 )
-from weightdrop.ports import Bus, Clock, Operation, Platform, Records
+from weightdrop.ports import Bus, Clock, Operation, Platform, Records, Versioned
 from weightdrop.services import specs
+from weightdrop.services.elsewhere import Elsewhere
 from weightdrop.services.last_words import last_words
+from weightdrop.services.pace import Pace
 from weightdrop.services.release import Release, Taken
 from weightdrop.services.session import Session
 from weightdrop.services.verify import Verifier, settle_traffic
@@ -54,7 +58,8 @@ class Reconciler:
         bus: Where events go.
         platform: Vertex AI.
         clock: Time.
-        settings: Deadlines, image, endpoints.
+        settings: Deadlines, image, endpoints, pace.
+        pause: How to wait for a turn, in seconds.
     """
 
     records: Records
@@ -62,9 +67,16 @@ class Reconciler:
     platform: Platform
     clock: Clock
     settings: Settings
+    pause: Callable[[float], None] = time.sleep
 
-    def deployment(self, deployment_id: str) -> Deployment | None:
+    def deployment(
+        self, deployment_id: str, *, held: Versioned | None = None
+    ) -> Deployment | None:
         """Take steps until the record rests or must wait; None if there is none.
+
+        Args:
+            deployment_id: Which one.
+            held: The record, where it has just been read.
 
         Raises:
             TransientError: If the platform could not be asked; come again.
@@ -73,7 +85,7 @@ class Reconciler:
         session = Session(
             self.records, self.bus, self.clock, self.settings.poll_seconds
         )
-        loaded = session.load(deployment_id)
+        loaded = session.load(deployment_id, held=held)
         if loaded is None:
             return None
         if not isinstance(steps.next_step(loaded, self.clock.now()), steps.Rest):
@@ -91,13 +103,14 @@ class Reconciler:
     def _write(self, session: Session, changed: Deployment) -> None:
         before = session.deployment
         try:
-            session.save(changed)
+            session.save(replace(changed, setbacks=0))
         except StaleError:
-            self._release.undo(before)
+            self.release.undo(before)
             raise
 
     @property
-    def _release(self) -> Release:
+    def release(self) -> Release:
+        """What frees what a revision holds."""
         return Release(self.records, self.platform)
 
     def _take(self, deployment: Deployment) -> Taken:
@@ -133,12 +146,25 @@ class Reconciler:
         *,
         tail: tuple[str, ...] = (),
     ) -> Taken:
-        """End `revision` badly, with the last words of its server if it had one."""
+        """End `revision` badly, with the last words of its server if it had one.
+
+        For want of a machine it begins anew in another region, if it may.
+        """
+        away = Elsewhere(self.platform, self.clock, self.settings)
+        there = away.begin(deployment, revision, reason)
+        if there:
+            log.warning("%s moves to %s: %s", deployment.id, there.region, words)
+            return Taken(there)
         if not tail:
-            log = last_words(self.platform, deployment, revision)
-            words, tail = f"{words} {log.hint}".rstrip(), log.lines
+            said = last_words(self.platform, deployment, revision)
+            words, tail = f"{words} {said.hint}".rstrip(), said.lines
         now = self.clock.now()
         return Taken(fail(deployment, revision, reason, words, now=now, log_tail=tail))
+
+    @property
+    def _pace(self) -> Pace:
+        every = self.settings.pace_seconds
+        return Pace(self.records, self.clock, every=every, pause=self.pause)
 
     # ------------------------------------------------------------ the steps
 
@@ -150,7 +176,9 @@ class Reconciler:
 
     def _upload(self, deployment: Deployment, revision: Revision) -> Taken:
         spec = specs.model(deployment, revision, self.settings)
-        return self._begun(deployment, revision, self.platform.upload_model(spec))
+        with self._pace.turn():
+            operation = self.platform.upload_model(spec)
+        return self._begun(deployment, revision, operation)
 
     def _create(self, deployment: Deployment, revision: Revision) -> Taken:
         spec = specs.endpoint(deployment, revision)
@@ -158,7 +186,9 @@ class Reconciler:
 
     def _deploy(self, deployment: Deployment, revision: Revision) -> Taken:
         spec = specs.deploy(deployment, revision)
-        return self._begun(deployment, revision, self.platform.deploy(spec))
+        with self._pace.turn():
+            operation = self.platform.deploy(spec)
+        return self._begun(deployment, revision, operation)
 
     def _begun(
         self, deployment: Deployment, revision: Revision, operation: Operation
@@ -255,7 +285,12 @@ class Reconciler:
         now = self.clock.now()
         old = deployment.serving
         changed = move(
-            deployment, revision, Phase.READY, now=now, reason=Reason.NONE, message=""
+            replace(deployment, served=True),
+            revision,
+            Phase.READY,
+            now=now,
+            reason=Reason.NONE,
+            message="",
         )
         lasting = revision.share < WHOLE
         return supersede(changed, old, now) if old and not lasting else changed
@@ -271,12 +306,6 @@ class Reconciler:
         if revision.stage:
             words += f" Last stage: {revision.stage}."
         return self._failed(deployment, revision, reason, words)
-
-    def _undeploy(self, deployment: Deployment, revision: Revision) -> Taken:
-        return self._release.undeploy(deployment, revision)
-
-    def _remove_model(self, deployment: Deployment, revision: Revision) -> Taken:
-        return self._release.remove_model(deployment, revision)
 
     def _finish(self, deployment: Deployment, revision: Revision) -> Taken:
         now = self.clock.now()
@@ -300,8 +329,9 @@ class Reconciler:
         steps.Await: _await,
         steps.Verify: _verify,
         steps.GiveUp: _give_up,
-        steps.Undeploy: _undeploy,
-        steps.RemoveModel: _remove_model,
+        steps.Undeploy: lambda it, *what: it.release.undeploy(*what),
+        steps.RemoveModel: lambda it, *what: it.release.remove_model(*what),
+        steps.Clear: lambda it, *what: it.release.clear(*what),
         steps.Finish: _finish,
         steps.Withdraw: _withdraw,
         steps.Displace: _let_another_in,

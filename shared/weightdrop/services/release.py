@@ -62,6 +62,20 @@ class Release:
         gone = replace(revision, model_name="")
         return Taken(with_revision(deployment, gone))
 
+    def clear(self, deployment: Deployment, _: Revision) -> Taken:
+        """Remove one thing that was left behind in another region."""
+        name, *rest = deployment.leftovers
+        if "/endpoints/" in name:
+            found = self.platform.endpoint(name)
+            for one in found.deployed if found else ():
+                self.platform.undeploy(name, one)
+            if found and found.deployed:
+                return Taken(None, wait=True)
+            self.platform.delete_endpoint(name)
+        else:
+            self.platform.delete_model(name)
+        return Taken(replace(deployment, leftovers=tuple(rest)))
+
     def undo(self, before: Deployment) -> None:
         """Undo a deploy that was started for a record that has moved on.
 

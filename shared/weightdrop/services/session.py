@@ -53,9 +53,11 @@ class Session:
             raise LookupError("no record was loaded")
         return self.held.deployment
 
-    def load(self, deployment_id: str) -> Deployment | None:
-        """Read the record; None if there is none."""
-        self.held = self.records.get(deployment_id)
+    def load(
+        self, deployment_id: str, *, held: Versioned | None = None
+    ) -> Deployment | None:
+        """Read the record, or take it as it was just read; None if there is none."""
+        self.held = held or self.records.get(deployment_id)
         if self.held is None:
             return None
         telemetry.about(self.held.deployment)

@@ -28,7 +28,7 @@ def model(deployment: Deployment, revision: Revision, settings: Settings) -> Mod
         artifact_uri="" if direct else _folder(deployment, deployment.prefix),
         server=ServerSpec(
             image=settings.serving_image,
-            args=(*_plan(revision).vllm_args, "--served-model-name", options.model_id),
+            args=(*plan(revision).vllm_args, "--served-model-name", options.model_id),
             env=_validated(deployment, revision, direct=direct),
         ),
         labels=_labels(deployment, revision),
@@ -69,7 +69,7 @@ def endpoint(deployment: Deployment, revision: Revision) -> EndpointSpec:
 
 def deploy(deployment: Deployment, revision: Revision) -> DeploySpec:
     """The deployed model: without traffic where another one serves."""
-    plan = _plan(revision)
+    planned = plan(revision)
     options = revision.options
     new = naming.deployed_model_id(revision.digest)
     serving = deployment.serving
@@ -82,9 +82,9 @@ def deploy(deployment: Deployment, revision: Revision) -> DeploySpec:
         model=revision.model_name,
         deployed_model_id=new,
         display_name=options.model_display_name or deployment.id,
-        machine_type=plan.machine_type,
-        accelerator_type=plan.accelerator_type,
-        accelerator_count=plan.accelerator_count,
+        machine_type=planned.machine_type,
+        accelerator_type=planned.accelerator_type,
+        accelerator_count=planned.accelerator_count,
         min_replica_count=fewest,
         max_replica_count=max(options.max_replica_count, options.min_replica_count),
         spot=options.spot,
@@ -92,7 +92,8 @@ def deploy(deployment: Deployment, revision: Revision) -> DeploySpec:
     )
 
 
-def _plan(revision: Revision) -> Plan:
+def plan(revision: Revision) -> Plan:
+    """The revision's plan; LookupError for one that has none."""
     if revision.plan is None:
         raise LookupError(f"revision {revision.number} has no plan")
     return revision.plan

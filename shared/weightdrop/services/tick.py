@@ -7,6 +7,9 @@ operation under way. One record's trouble never keeps it from the next.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,11 +21,40 @@ from weightdrop.errors import StaleError, TransientError, WeightdropError
 from weightdrop.ports import Platform, Records, Resource
 from weightdrop.services.admit import Admission
 from weightdrop.services.reconcile import Reconciler
+from weightdrop.services.verify import settle_traffic
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
 """Records looked at by one tick; the next takes the rest."""
+
+WORKERS = 8
+"""Records looked at side by side: most of a look is waiting for an answer."""
+
+
+LONGEST_WAIT = 600.0
+"""Seconds that a record which makes trouble is left alone, at most."""
+
+MOST_SETBACKS = 10
+"""Setbacks that are counted: by then the longest wait is reached."""
+
+Each = Callable[[Callable[[str], None], Sequence[str]], None]
+
+
+def one_by_one(act: Callable[[str], None], things: Sequence[str]) -> None:
+    """Do `act` to each of `things`, in their order."""
+    for thing in things:
+        act(thing)
+
+
+def at_once(act: Callable[[str], None], things: Sequence[str]) -> None:
+    """Do `act` to each of `things`, several at a time; returns when all is done."""
+    if len(things) < 2:  # noqa: PLR2004 - a pair is the least that has company
+        one_by_one(act, things)
+        return
+    with ThreadPoolExecutor(min(WORKERS, len(things)), "tick") as pool:
+        for done in [pool.submit(copy_context().run, act, one) for one in things]:
+            done.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +65,23 @@ class Tick:
         records: The records.
         admission: For folders that wait.
         reconciler: For everything else.
+        each: Does one thing to each of many; several at once, if it likes.
     """
 
     records: Records
     admission: Admission
     reconciler: Reconciler
+    each: Each = one_by_one
 
     def run(self) -> int:
         """Look at what is due; returns how many records were looked at."""
         ids = self.records.due(self.reconciler.clock.now(), limit=BATCH)
-        for deployment_id in ids:
-            with telemetry.work("on_tick"):
-                self._try(deployment_id)
+        self.each(self._one, ids)
         return len(ids)
+
+    def _one(self, deployment_id: str) -> None:
+        with telemetry.work("on_tick"):
+            self._try(deployment_id)
 
     def _try(self, deployment_id: str) -> None:
         try:
@@ -64,9 +100,13 @@ class Tick:
         if held is None:
             return
         self._tell(held.deployment)
+        deployment: Deployment | None = held.deployment
         if held.deployment.phase is Phase.WAITING:
-            self.admission.folder(held.deployment.bucket, held.deployment.prefix)
-        self.reconciler.deployment(deployment_id)
+            bucket, prefix = held.deployment.bucket, held.deployment.prefix
+            deployment = self.admission.folder(bucket, prefix, held=held)
+        # What admission wrote is read anew: the version of it is not known here.
+        same = deployment is held.deployment
+        self.reconciler.deployment(deployment_id, held=held if same else None)
 
     def _tell(self, deployment: Deployment) -> None:
         """Log how long the record has been where it is, if it is to leave there."""
@@ -93,12 +133,16 @@ class Tick:
         if held is None:
             return
         now = self.reconciler.clock.now()
-        wait = seconds or self.reconciler.settings.poll_seconds
+        setbacks = held.deployment.setbacks
+        poll = self.reconciler.settings.poll_seconds
+        wait = max(seconds or 0.0, min(LONGEST_WAIT, poll * 2**setbacks))
+        later = replace(
+            held.deployment,
+            due=now + timedelta(seconds=wait),
+            setbacks=min(setbacks + 1, MOST_SETBACKS),
+        )
         try:
-            self.records.put(
-                replace(held.deployment, due=now + timedelta(seconds=wait)),
-                version=held.version,
-            )
+            self.records.put(later, version=held.version)
         except StaleError:
             return
 
@@ -145,16 +189,17 @@ class Sweep:
         found = self.platform.endpoint(resource.name)
         if found is None:
             return ()
-        ours = (
-            resource.name.endswith(f"/{deployment.endpoint_id}")
-            if (deployment)
-            else False
+        # The same endpoint in a region that the deployment has left is not its own.
+        ours = deployment is not None and resource.name == (
+            self.platform.endpoint_name(deployment.region, deployment.endpoint_id)
         )
         claimed = {
             deployed_model_id(revision.digest)
             for revision in (deployment.revisions if deployment and ours else ())
             if revision.deployed
         }
+        if deployment and ours and _at_rest(deployment):
+            settle_traffic(self.platform, deployment)
         orphans = tuple(one for one in found.deployed if one not in claimed)
         for one in orphans:
             self.platform.undeploy(resource.name, one)
@@ -163,6 +208,11 @@ class Sweep:
             self.platform.delete_endpoint(resource.name)
             return (resource.name,)
         return tuple(f"{resource.name}/{one}" for one in orphans)
+
+
+def _at_rest(deployment: Deployment) -> bool:
+    """Whether nobody is about to move the deployment's traffic."""
+    return all(revision.phase.resting for revision in deployment.revisions)
 
 
 def sweep_is_due(last: datetime | None, now: datetime, *, every: float) -> bool:

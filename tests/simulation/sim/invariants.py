@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from weightdrop.core.deployment.naming import deployed_model_id
 from weightdrop.core.deployment.phases import MOVES, RESTING, Phase
@@ -13,6 +14,10 @@ from weightdrop.core.deployment.record import WHOLE, Deployment, Message
 ACTIVE = frozenset(
     {Phase.UPLOADING, Phase.CREATING_ENDPOINT, Phase.DEPLOYING, Phase.VERIFYING}
 )
+
+
+PACE = 2.0
+"""Seconds between two uploads or deployments that Vertex AI asks for."""
 
 
 class InvariantError(AssertionError):
@@ -24,6 +29,7 @@ class Invariants:
     """Watches every write, every publish and every call to the platform."""
 
     accepted: set[str] = field(default_factory=set)
+    last: datetime | None = None
     said: dict[tuple[str, str, int], set[Phase]] = field(
         default_factory=lambda: defaultdict(set)
     )
@@ -77,6 +83,12 @@ class Invariants:
         """The platform is asked for something: the verdict was accepted."""
         if not any(one.startswith(digest) for one in self.accepted):
             raise InvariantError(f"1: {what} for {digest}, which was never accepted")
+
+    def paced(self, now: datetime) -> None:
+        """Uploads and deployments of the project are two seconds apart."""
+        if self.last and (now - self.last).total_seconds() < PACE - 1e-3:
+            raise InvariantError(f"pace: {now - self.last} after the one before")
+        self.last = now
 
     def placed(self, deployed: dict[str, str], alone: set[str]) -> None:
         """An endpoint holds two deployed models at most, one that sleeps alone."""

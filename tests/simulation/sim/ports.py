@@ -154,6 +154,15 @@ class SimRecords:
 
         return self._scheduler.call(f"put {_phases(deployment)}", act)
 
+    def turn(
+        self, line: str, *, now: datetime, every: float, patience: float
+    ) -> datetime | None:
+        """See weightdrop.ports.Records."""
+        return self._scheduler.call(
+            "turn",
+            lambda: self.inner.turn(line, now=now, every=every, patience=patience),
+        )
+
     def due(self, now: datetime, *, limit: int) -> tuple[str, ...]:
         """See weightdrop.ports.Records."""
         return self._scheduler.call("due", lambda: self.inner.due(now, limit=limit))
@@ -225,6 +234,7 @@ class SimPlatform:
         starts: How often each deployed model of an endpoint was started.
         mute: Deployed models whose server never answers a prompt.
         alone: Deployed models that scale to zero.
+        full: Regions that have no machine.
     """
 
     def __init__(self, scheduler: Scheduler, invariants: Invariants) -> None:
@@ -237,6 +247,7 @@ class SimPlatform:
         self.starts: Counter[str] = Counter()
         self.mute: set[str] = set()
         self.alone: set[str] = set()
+        self.full: set[str] = set()
 
     def _begin(
         self, key: str, longest: float, finish: Callable[[], Fault | None]
@@ -265,6 +276,20 @@ class SimPlatform:
             raise TransientError(f"{key} is being worked on")
         return Operation(self.pending[key], done=False)
 
+    def _refuse(self, spec: DeploySpec) -> None:
+        """What is known at once: no quota, or no room in the region."""
+        if self._scheduler.chance(self._scheduler.faults.before / 2):
+            raise QuotaError("no quota for NVIDIA_L4")
+        if self._full(spec.endpoint) and self._scheduler.chance(0.5):
+            raise QuotaError("no room in this region")
+
+    def _full(self, endpoint: str) -> bool:
+        return any(f"/{region}/" in endpoint for region in self.full)
+
+    def _paced(self) -> None:
+        """An upload or a deployment begins: not too soon after the last."""
+        self._invariants.paced(self._scheduler.now)
+
     def _call(self, name: str, act: Callable[[], Operation | None]) -> Operation:
         def settled() -> Operation:
             self._settle()
@@ -287,7 +312,11 @@ class SimPlatform:
             self._invariants.called("upload", labels[f"{LABEL}-digest"])
             if name in self.models:
                 return None
-            return self._busy(name) or self._begin(name, 30, finish)
+            busy = self._busy(name)
+            if busy:
+                return busy
+            self._paced()
+            return self._begin(name, 30, finish)
 
         return self._call("upload model", act)
 
@@ -371,6 +400,11 @@ class SimPlatform:
                 # A failed start that nobody heard of may be made again.
                 self.starts[key] -= 1
                 return Fault(Reason.SERVER_FAILED, "exited", ("Traceback", "boom"))
+            if self._full(spec.endpoint):
+                place.deployed.pop(spec.deployed_model_id, None)
+                place.traffic = without(place.traffic, spec.deployed_model_id)
+                self.starts[key] -= 1
+                return Fault(Reason.NO_CAPACITY, "out of stock")
             place.traffic = {k: v for k, v in spec.traffic if k in place.deployed}
             return None
 
@@ -384,8 +418,8 @@ class SimPlatform:
             self._invariants.called(
                 "deploy", self.models[spec.model][f"{LABEL}-digest"]
             )
-            if self._scheduler.chance(self._scheduler.faults.before / 2):
-                raise QuotaError("no quota for NVIDIA_L4")
+            self._refuse(spec)
+            self._paced()
             self.starts[key] += 1
             place.deployed[spec.deployed_model_id] = spec.model
             if spec.display_name == MUTE:

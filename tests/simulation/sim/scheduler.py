@@ -29,6 +29,7 @@ class Faults:
         delay: Somebody else runs between the call and its answer.
         duplicate: A delivery happens twice.
         stale: A read of a record returns the version before.
+        full: A region has no machine.
     """
 
     before: float = 0.03
@@ -37,9 +38,10 @@ class Faults:
     delay: float = 0.15
     duplicate: float = 0.1
     stale: float = 0.03
+    full: float = 0.15
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0)
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0)
 
 
 MAX_CALLS = 20_000
@@ -63,6 +65,7 @@ class Job:
     due: datetime
     tries: int = 0
     once: bool = False
+    asleep: tuple[greenlet, Job] | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +113,17 @@ class Scheduler:
     def between(self, low: float, high: float) -> float:
         """A number in a range."""
         return low + (high - low) * self._random.random()
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass for whoever calls, while others go on."""
+        task = getcurrent()
+        if task is self._hub:
+            return
+        place = next(i for i, (one, _) in enumerate(self._running) if one is task)
+        due = self.now + timedelta(seconds=seconds)
+        nap = Job("nap", lambda: None, due, asleep=self._running.pop(place))
+        self._plan(nap)
+        self._hub.switch()
 
     def note(self, text: str) -> None:
         """Keep a line of the trace."""
@@ -193,6 +207,10 @@ class Scheduler:
         return any(job.name not in besides for job in jobs)
 
     def _start(self, job: Job) -> None:
+        if job.asleep:
+            self._running.append(job.asleep)
+            self._resume(len(self._running) - 1)
+            return
         if self.chance(self.faults.duplicate) and not job.once:
             self.after(self.between(0, 5), job.name + " (again)", job.run, once=True)
         job.tries += 1
@@ -208,7 +226,7 @@ class Scheduler:
             ended = error
         if not task.dead:
             return
-        self._running.pop(index)
+        self._running.remove((task, job))
         if isinstance(ended, BaseException) and not job.once:
             job.due = self.now + timedelta(seconds=min(60, 2**job.tries))
             self._plan(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -55,7 +55,8 @@ SETTINGS = Settings(
     verify_seconds=120,
     operation_seconds=300,
     poll_seconds=5,
-    lease_seconds=20,
+    lease_seconds=40,
+    fallback_regions=("us-east4", "europe-west4"),
 )
 VARIANTS = ["v1", "v1", "v2", "v3", "broken", "mute", "canary", "canary"]
 VARIANTS += ["shy", "sleepy", "brief"]
@@ -241,10 +242,17 @@ class World:
             choose=choose,
         )
         self.reconciler = Reconciler(
-            self.records, self.bus, self.platform, clock, SETTINGS
+            self.records,
+            self.bus,
+            self.platform,
+            clock,
+            SETTINGS,
+            pause=self.scheduler.pause,
         )
         self.commands = Commands(self.records, self.bus, clock, SETTINGS)
-        self.tick = Tick(self.records, self.admission, self.reconciler)
+        self.tick = Tick(
+            self.records, self.admission, self.reconciler, each=self._side_by_side
+        )
         self.sweeper = Sweep(_Fresh(self.records), self.platform)
         self._generation = 0
         self._plant_strangers()
@@ -259,6 +267,14 @@ class World:
         self.platform.places[self.orphan] = Place(
             self.orphan, labels, {"1234567890": "m"}, {"1234567890": 100}
         )
+
+    def _side_by_side(self, act: Callable[[str], None], things: Sequence[str]) -> None:
+        for one in things:
+            self.scheduler.after(0, "on_tick", lambda it=one: act(it), once=True)
+
+    def _sweep(self) -> None:
+        for region in SETTINGS.regions:
+            self.sweeper.run(region)
 
     # ------------------------------------------------------------- the bucket
 
@@ -332,7 +348,12 @@ class World:
         """
         Users(self).act()
         self._pulse(10, "on_tick", self.tick.run)
-        self._pulse(60, "sweep", lambda: self.sweeper.run(SETTINGS.region))
+        self._pulse(60, "sweep", self._sweep)
+        self.platform.full = {
+            region
+            for region in SETTINGS.regions
+            if self.scheduler.chance(self.scheduler.faults.full)
+        }
         end = self.scheduler.now + timedelta(seconds=STORM_SECONDS)
         for _ in range(MAX_STEPS):
             if self.scheduler.now > end:
@@ -367,6 +388,7 @@ class World:
             yield held.deployment
 
     def _check_the_end(self) -> None:
+        self._sweep()
         for deployment in self.deployments():
             self.invariants.ended(deployment)
             self._check_platform(deployment)
@@ -378,6 +400,14 @@ class World:
     def _check_platform(self, deployment: Deployment) -> None:
         name = self.platform.endpoint_name(deployment.region, deployment.endpoint_id)
         place = self.platform.places.get(name)
+        elsewhere = [
+            one
+            for one in (*self.platform.places, *self.platform.models)
+            if one.endswith(f"/{deployment.endpoint_id}") and one != name
+        ]
+        if elsewhere or deployment.leftovers:
+            raise InvariantError(f"5: left behind: {elsewhere} {deployment.leftovers}")
+        self._check_models(deployment)
         deployed = set(place.deployed) if place else set()
         claimed = served_by(deployment)
         if deployed != claimed:
@@ -402,6 +432,14 @@ class World:
                 raise InvariantError(
                     f"2: {identity} was started {started} times in {allowed} attempts"
                 )
+
+    def _check_models(self, deployment: Deployment) -> None:
+        """Every model with the deployment's label is claimed by a revision."""
+        claimed = {revision.model_name for revision in deployment.revisions}
+        for name, labels in self.platform.models.items():
+            ours = labels[f"{naming.LABEL}-deployment"] == deployment.id
+            if ours and name not in claimed:
+                raise InvariantError(f"5: nobody claims {name}")
 
 
 class _Fresh:

@@ -46,7 +46,8 @@ def event(deployment: Deployment, revision: Revision, now: datetime) -> Message 
     """The event that tells of the phase `revision` is in; None for `retiring`.
 
     Its id is derived from deployment, digest, phase, attempt and (for progress)
-    stage: telling of the same thing twice gives the same id twice.
+    stage and the region after the first: telling of the same thing twice gives
+    the same id twice.
     """
     kind = event_type(revision.phase)
     if not kind:
@@ -54,6 +55,8 @@ def event(deployment: Deployment, revision: Revision, now: datetime) -> Message 
     detail = f"{revision.attempt}" if revision.attempt > 1 else ""
     if revision.phase.in_flight:
         detail += f"/{revision.stage}"
+    if revision.phase.in_flight and revision.tried:
+        detail += f"/{deployment.region}"
     return Message(
         id=event_id(deployment.id, revision.digest, revision.phase, detail=detail),
         topic=EVENTS_TOPIC,
@@ -83,6 +86,7 @@ def event_data(deployment: Deployment, revision: Revision) -> dict[str, object]:
         data["model"] = model_view(revision.model)
     if revision.phase.in_flight:
         data["stage"] = revision.stage
+        data["region"] = deployment.region
     if revision.reason and revision.phase in _REASONED:
         data["reason"] = revision.reason.value
         data["message"] = revision.message

@@ -64,7 +64,9 @@ MOVES: dict[Phase, frozenset[Phase]] = {
     ),
     Phase.UPLOADING: frozenset({Phase.CREATING_ENDPOINT, Phase.FAILED, Phase.RETIRING}),
     Phase.CREATING_ENDPOINT: frozenset({Phase.DEPLOYING, Phase.FAILED, Phase.RETIRING}),
-    Phase.DEPLOYING: frozenset({Phase.VERIFYING, Phase.FAILED, Phase.RETIRING}),
+    Phase.DEPLOYING: frozenset(
+        {Phase.VERIFYING, Phase.UPLOADING, Phase.FAILED, Phase.RETIRING}
+    ),
     Phase.VERIFYING: frozenset({Phase.READY, Phase.FAILED, Phase.RETIRING}),
     Phase.READY: frozenset({Phase.SUPERSEDED, Phase.RETIRING}),
     Phase.FAILED: frozenset({Phase.ACCEPTED, Phase.SUPERSEDED}),
@@ -75,7 +77,8 @@ MOVES: dict[Phase, frozenset[Phase]] = {
 """Every move a revision may make; a test draws ARCHITECTURE.md's diagram from it.
 
 `rejected`, `failed` and a still `waiting` revision are `superseded` when a newer
-digest takes their place; `retry` and `rollback` lead back to `accepted`.
+digest takes their place; `retry` and `rollback` lead back to `accepted`; where
+a region has no machine, `deploying` begins anew in another.
 """
 
 

@@ -62,6 +62,7 @@ class Revision:
         deployed: Whether a deployed model of it may exist on the endpoint.
         share: Percent of the traffic it takes when it is ready beside another
             one; the whole of it lets the other one go.
+        tried: Regions that had no machine for it.
         recalled: It was ordered back while it was being let go of: it is sent
             on its way again once nothing is left of it.
     """
@@ -91,6 +92,7 @@ class Revision:
     stage: str = ""
     deployed: bool = False
     share: int = WHOLE
+    tried: tuple[str, ...] = ()
     recalled: bool = False
 
 
@@ -136,6 +138,9 @@ class Deployment:
         overrides: Options that whatever is dropped here is planned with: those of
             the last order, or of the revision that was brought back.
         withdrawn: The user wants it gone (undeploy).
+        served: Whether a revision ever was ready: then it stays in its region.
+        leftovers: Full names of what is to be removed in regions it has left.
+        setbacks: How often in a row a tick got nowhere with it.
         leased_until: Somebody takes its steps until then, unless they crash;
             None while nobody does.
         due: When a tick must look again; None if nothing is to be done.
@@ -155,6 +160,9 @@ class Deployment:
     endpoint_url: str = ""
     overrides: Overrides = ()
     withdrawn: bool = False
+    served: bool = False
+    leftovers: tuple[str, ...] = ()
+    setbacks: int = 0
     leased_until: datetime | None = None
     due: datetime | None = None
     outbox: tuple[Message, ...] = ()

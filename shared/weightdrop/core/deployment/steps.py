@@ -113,6 +113,13 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
+class Clear:
+    """Remove what was left behind in another region."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
 class Rest:
     """Nothing to do."""
 
@@ -132,6 +139,7 @@ Step = (
     | Displace
     | MakeRoom
     | Recall
+    | Clear
     | Rest
 )
 
@@ -152,6 +160,8 @@ def next_step(deployment: Deployment, now: datetime) -> Step:
     of a canary if there is one, so that a deployment never has more than two
     deployed models.
     """
+    if deployment.leftovers and deployment.latest:
+        return Clear(deployment.latest)
     for revision in deployment.revisions:
         step = _release(revision)
         if step:

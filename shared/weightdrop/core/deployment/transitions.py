@@ -9,6 +9,7 @@ from typing import Any
 from weightdrop.core.deployment.events import event, request
 from weightdrop.core.deployment.phases import MOVES, Phase, Reason
 from weightdrop.core.deployment.record import WHOLE, Deployment, Message, Revision
+from weightdrop.core.planning.plan import Plan
 
 KEPT_REVISIONS = 10
 """How many revisions a record holds; the history keeps them all."""
@@ -107,6 +108,47 @@ def progress(
     noted = replace(revision, operation=operation, stage=stage)
     changed = with_revision(deployment, noted)
     return changed if told or not stage else tell(changed, noted, now)
+
+
+def relocate(
+    deployment: Deployment,
+    revision: Revision,
+    plan: Plan,
+    *,
+    model_name: str,
+    limit: float,
+    now: datetime,
+) -> Deployment:
+    """Begin anew in the region of `plan`; what was made so far is to be removed.
+
+    Args:
+        deployment: The record.
+        revision: The revision that found no machine.
+        plan: Its plan in the other region.
+        model_name: Full name its model will have there.
+        limit: Seconds after which the upload gives up.
+        now: When.
+    """
+    left = (deployment.endpoint_name, revision.model_name)
+    there = replace(
+        deployment,
+        region=plan.region,
+        endpoint_name="",
+        endpoint_dns="",
+        endpoint_url="",
+        leftovers=(*deployment.leftovers, *(name for name in left if name)),
+    )
+    return move(
+        there,
+        revision,
+        Phase.UPLOADING,
+        now=now,
+        limit=limit,
+        plan=plan,
+        tried=(*revision.tried, deployment.region),
+        model_name=model_name,
+        deployed=False,
+    )
 
 
 def fail(
@@ -231,6 +273,7 @@ def reactivate(deployment: Deployment, revision: Revision, now: datetime) -> Dep
         Phase.ACCEPTED,
         now=now,
         attempt=revision.attempt + 1,
+        tried=(),
         started=now,
         reason=Reason.NONE,
         message="",

@@ -22,8 +22,8 @@ from weightdrop.core.planning.plan import NoPlan, PlanRequest
 from weightdrop.core.planning.tables import packaged_tables
 from weightdrop.errors import WeightdropError
 from weightdrop.local.vertex.managed import Folder
-from weightdrop.services.admit import list_drop
 from weightdrop.services.inspection import inspect_artifacts
+from weightdrop.services.listing import list_drop
 from weightdrop.services.planning import request_for
 from weightdrop.settings import Settings
 

@@ -1,0 +1,87 @@
+"""A first revision without a machine in its region goes to the next one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fakes.pipeline import Pipeline, own
+from functions.test_openapi import PLAN
+from weightdrop.core.deployment.phases import Phase, Reason
+from weightdrop.core.planning.moving import moved
+from weightdrop.core.planning.tables import packaged_tables
+from weightdrop.ports import Fault
+from weightdrop.settings import Settings
+
+ROOMLESS = Fault(Reason.NO_CAPACITY, "out of stock")
+SETTINGS = Settings(fallback_regions=("nowhere", "us-east4"))
+
+
+def test_it_begins_anew_in_the_next_region_that_has_the_machine() -> None:
+    """What was made in the first region is removed; the record says where it is."""
+    pipeline = Pipeline(SETTINGS)
+    pipeline.platform.faults[own(1)] = ROOMLESS
+    pipeline.drop(1)
+    pipeline.run(20)
+
+    there = pipeline.deployment
+    assert pipeline.phases() == {1: Phase.READY}
+    assert (there.region, there.leftovers) == ("us-east4", ())
+    assert "/us-east4/" in there.endpoint_name
+    assert pipeline.platform.labelled("us-central1") == ()
+    assert pipeline.revision(1).tried == ("us-central1",)
+
+
+def test_without_another_region_it_fails() -> None:
+    """Nothing is tried that nobody named."""
+    pipeline = Pipeline()
+    pipeline.platform.faults[own(1)] = ROOMLESS
+    pipeline.drop(1)
+    pipeline.run(20)
+
+    assert pipeline.revision(1).reason is Reason.NO_CAPACITY
+
+
+def test_a_folder_that_names_its_region_stays_there() -> None:
+    """Who chose a region meant it."""
+    pipeline = Pipeline(SETTINGS)
+    pipeline.platform.faults[own(1)] = ROOMLESS
+    pipeline.drop(1, region="us-central1")
+    pipeline.run(20)
+
+    assert pipeline.phases() == {1: Phase.FAILED}
+
+
+def test_what_has_served_stays_in_its_region() -> None:
+    """An endpoint cannot move, and its users know its name."""
+    pipeline = Pipeline(SETTINGS)
+    pipeline.drop(1)
+    pipeline.run()
+    pipeline.platform.faults[own(2)] = ROOMLESS
+    pipeline.drop(2)
+    pipeline.run(20)
+
+    assert pipeline.phases() == {1: Phase.READY, 2: Phase.FAILED}
+    assert pipeline.deployment.region == "us-central1"
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "region", "most", "found"),
+    [
+        ("NVIDIA_L4", "us-east4", 0.0, True),
+        ("NVIDIA_L4", "us-east4", 0.01, False),
+        ("NVIDIA_B200", "us-east1", 0.0, False),
+        ("NVIDIA_L4", "atlantis", 0.0, False),
+    ],
+)
+def test_a_plan_moves_where_its_machine_is_offered(
+    accelerator: str, region: str, most: float, found: bool
+) -> None:
+    """The catalogue and the price limit decide."""
+    plan = replace(PLAN, accelerator_type=accelerator)
+
+    there = moved(plan, region, packaged_tables(), most=most)
+
+    assert (there is not None) is found
+    assert there is None or there.region == region
