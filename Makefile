@@ -93,7 +93,7 @@ bench-serving: setup ## Measure what the Vertex route costs, beside vLLM itself 
 	@PYTHONPATH=tools $(BIN)/python tools/bench_serving.py
 	@$(BIN)/python tools/bench_page.py
 
-bench-start: setup ## Measure time to health (STREAMER=folder of run:ai's packages to compare)
+bench-start: setup ## Measure time to health beside Google's way and run:ai's streamer
 	@PYTHONPATH=tools $(BIN)/python tools/bench_start.py $(if $(STREAMER),--streamer $(STREAMER))
 	@$(BIN)/python tools/bench_page.py
 
