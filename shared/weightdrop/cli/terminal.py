@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
@@ -57,6 +59,20 @@ def emit(document: object) -> None:
     """Write one JSON document to standard output."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
     sys.stdout.flush()
+
+
+def emit_list(name: str, pages: Iterable[Sequence[object]]) -> None:
+    """Write one JSON document that holds a list, each part of it once it is there."""
+    parts, before = iter(pages), ""
+    # An error before the first part leaves nothing behind.
+    first = next(parts, ())
+    sys.stdout.write(f'{{"{name}": [')
+    for page in chain([first], parts):
+        for one in page:
+            sys.stdout.write(f"{before}{json.dumps(one)}")
+            before = ",\n"
+        sys.stdout.flush()
+    sys.stdout.write("]}\n")
 
 
 def note(message: str) -> None:

@@ -28,7 +28,7 @@ from weightdrop.cli.render import (
     deployments_table,
     event_line,
 )
-from weightdrop.cli.terminal import emit, err, note, out
+from weightdrop.cli.terminal import emit, emit_list, err, note, out
 from weightdrop.core.deployment.events import EVENTS_TOPIC
 from weightdrop.core.deployment.phases import RESTING
 from weightdrop.errors import NotFoundError, TransientError
@@ -161,7 +161,7 @@ def _status_of_all(
     views = _watch_all(look) if watch else client.deployments(phase=phase)
     pages = _pages(iter(views))
     if as_json:
-        _emit_all(pages)
+        emit_list("deployments", pages)
     elif not _show_all(pages):
         err().print(
             "No deployments yet: copy a model folder into the bucket, or use "
@@ -183,16 +183,6 @@ def _show_all(pages: Iterator[list[View]]) -> bool:
         out().print(deployments_table(page))
         shown = True
     return shown
-
-
-def _emit_all(pages: Iterator[list[View]]) -> None:
-    """Write one JSON document, piece by piece."""
-    first = next(pages, [])
-    click.echo('{"deployments": [', nl=False)
-    click.echo(",\n".join(json.dumps(view) for view in first), nl=False)
-    for page in pages:
-        click.echo("".join(f",\n{json.dumps(view)}" for view in page), nl=False)
-    click.echo("]}")
 
 
 def _watch_all(look: Callable[[], list[View]]) -> list[View]:
