@@ -28,7 +28,6 @@ from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.core.deployment.views import SAMPLE_PROMPT
 from weightdrop.errors import NotFoundError, WeightdropError
 from weightdrop.local.supervisor.stack import Stack
-from weightdrop.local.tiny_model import make_tiny_llama
 
 NAME = "demo-llama"
 SHARDS = 4
@@ -76,6 +75,9 @@ def _play(stage: _Stage, folder: Path) -> View:
     model, home = folder / NAME, folder / "home"
     home.mkdir()
     stage.step(f"Making a small Llama with random weights in {SHARDS} shards")
+    # NumPy, which it needs, takes longer to load than all else together.
+    from weightdrop.local.tiny_model import make_tiny_llama  # noqa: PLC0415
+
     make_tiny_llama(model, shards=SHARDS, seed=random.SystemRandom().randrange(2**32))
     for path in sorted(model.iterdir()):
         stage.say(f"  {path.name:<36} {path.stat().st_size:>10,} bytes")

@@ -32,7 +32,7 @@ _COMMANDS = {
     "demo": _Entry("demo", "Drop a small model and watch it become an endpoint."),
     "up": _Entry("stack", "Run the local stack until Ctrl-C."),
     "check": _Entry("inspecting", "Say whether a model folder can be served."),
-    "plan": _Entry("inspecting", "Say which machine would serve it, and why."),
+    "plan": _Entry("planning", "Say which machine would serve it, and why."),
     "drop": _Entry("dropping", "Copy a model folder into a watched bucket."),
     "status": _Entry("watching", "Show deployments, or one in full."),
     "events": _Entry("watching", "Show what was told to the world."),
