@@ -31,6 +31,7 @@ IDS = {one.prefix: one.id for one in samples.samples()}
 SHOTS = (
     ("page-list", "", "light", 640),
     ("page-ready", f"deployments/{IDS['support-bot']}", "light", 1480),
+    ("page-canary", f"deployments/{IDS['search-bot']}", "light", 560),
     ("page-failed", f"deployments/{IDS['triage-1b']}", "dark", 640),
 )
 """File, path, colour scheme, and the height at which the picture ends."""

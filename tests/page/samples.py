@@ -102,6 +102,13 @@ def placed(
     )
 
 
+def addressed(endpoint: str) -> dict[str, str]:
+    """Where a dedicated endpoint is asked."""
+    dns = f"{endpoint}.us-central1-7.prediction.vertexai.goog"
+    path = f"v1beta1/projects/7/locations/us-central1/endpoints/{endpoint}"
+    return {"endpoint_dns": dns, "endpoint_url": f"https://{dns}/{path}"}
+
+
 def ready() -> Deployment:
     """One that serves its second revision and can go back to the first."""
     first = served(
@@ -121,15 +128,38 @@ def ready() -> Deployment:
         findings=(WARNING,),
         options=FolderOptions(model_id="support-bot"),
     )
-    dns = "wd-support-bot.us-central1-7.prediction.vertexai.goog"
-    path = "v1beta1/projects/7/locations/us-central1/endpoints/wd-support-bot"
     return placed(
-        "support-bot",
-        first,
-        second,
-        minutes=144,
-        endpoint_dns=dns,
-        endpoint_url=f"https://{dns}/{path}",
+        "support-bot", first, second, minutes=144, **addressed("wd-support-bot")
+    )
+
+
+def canary() -> Deployment:
+    """One whose third revision takes a quarter beside the second, in a second region.
+
+    An order chose its machine, and the first region had none.
+    """
+    second, third = (
+        served(
+            EIGHT,
+            "Llama-3.1-8B",
+            number=number,
+            digest=str(number) * 64,
+            phase=Phase.READY,
+            options=FolderOptions(model_id="search-bot"),
+            phase_since=NOW - timedelta(minutes=100 - 30 * number),
+            share=share,
+            model_name=f"projects/7/locations/us-central1/models/search-{number}",
+            tried=tried,
+        )
+        for number, share, tried in ((2, 100, ("us-east4",)), (3, 25, ()))
+    )
+    return replace(
+        placed("search-bot", second, third, minutes=10, **addressed("wd-search-bot")),
+        served=True,
+        overrides=(
+            ("labels", (("team", "search"),)),
+            ("machine_type", third.plan.machine_type if third.plan else ""),
+        ),
     )
 
 
@@ -140,6 +170,7 @@ def samples() -> tuple[Deployment, ...]:
         "Llama-3.1-70B",
         phase=Phase.DEPLOYING,
         stage="STARTING_MODEL_SERVER",
+        tried=("us-east4",),
         phase_since=NOW - timedelta(minutes=11),
     )
     waiting = make_revision(
@@ -172,6 +203,7 @@ def samples() -> tuple[Deployment, ...]:
     return (
         placed("legal/summaries-70b", deploying, minutes=1),
         placed("incoming/tuned-gemma", waiting, minutes=2),
+        canary(),
         placed("triage-1b", failed, minutes=27),
         placed("experiments/run-0417", rejected, minutes=38),
         ready(),

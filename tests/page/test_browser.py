@@ -16,7 +16,7 @@ from drops.models import TINY_LLAMA, model_files
 from drops.stores import MemoryArtifacts
 from page import browser as browsers
 from page import samples
-from page.test_page import FAILED, HOSTILE, IDS, READY, poisoned
+from page.test_page import CANARY, FAILED, HOSTILE, IDS, READY, poisoned
 from weightdrop.bootstrap import App
 from weightdrop.core.deployment.phases import Phase
 
@@ -32,12 +32,15 @@ PAGES = (
     *(f"/deployments/{identity}" for identity in IDS.values()),
     f"/deployments/{READY}/undeploy",
     f"/deployments/{READY}/rollback",
+    f"/deployments/{CANARY}/promote",
     f"/deployments/{FAILED}/retry",
 )
 KINDS = tuple(
     path
     for path in PAGES
-    if not path.endswith(("verifying", "rollback", "retry", IDS["old/classifier"]))
+    if not path.endswith(
+        ("verifying", "rollback", "promote", "retry", IDS["old/classifier"])
+    )
 )
 """One page of each kind."""
 
@@ -150,6 +153,19 @@ def test_a_keyboard_is_enough(app: App, page: Page, full: str) -> None:
 
     expect(page.locator(".state .phase")).to_have_text("accepted")
     assert app.query.deployment(FAILED).phase is Phase.ACCEPTED
+
+
+def test_a_canary_is_promoted(app: App, page: Page, full: str) -> None:
+    """Its part is seen, the order is confirmed, and then it has everything."""
+    page.goto(f"{full}/deployments/{CANARY}")
+    expect(page.get_by_role("region", name="Traffic")).to_contain_text("canary: 25 %")
+    page.get_by_role("link", name=f"Promote {CANARY}").click()
+    expect(page.get_by_role("main")).to_contain_text("Revision 2, which has 75 %")
+    page.get_by_role("button", name="Promote").click()
+
+    expect(page.get_by_role("region", name="Traffic")).to_have_count(0)
+    expect(page.get_by_role("link", name=f"Roll back {CANARY}")).to_be_visible()
+    assert app.query.deployment(CANARY).canary is None
 
 
 def test_a_folder_is_deployed_from_the_form(app: App, page: Page, full: str) -> None:

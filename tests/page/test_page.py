@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -15,7 +16,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.builders import make_deployment
+from fakes.builders import make_deployment, make_revision
 from page import samples
 from page.html_facts import Facts, facts
 from weightdrop.bootstrap import App
@@ -27,7 +28,7 @@ from weightdrop_functions.page import words
 from weightdrop_functions.page.guard import POLICY
 
 IDS = {one.prefix: one.id for one in samples.samples()}
-READY, FAILED = IDS["support-bot"], IDS["triage-1b"]
+READY, FAILED, CANARY = IDS["support-bot"], IDS["triage-1b"], IDS["search-bot"]
 OWN = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -114,6 +115,45 @@ class TestReading:
         assert samples.ERROR.fix in rejected
         assert rejected.index("safetensors-trunc") < rejected.index("tokenizer-templ")
         assert "model-00003-of-00004.safetensors" in waiting
+
+    def test_a_canary_shows_its_part(self, full: FlaskClient) -> None:
+        """Both parts, what both cost, and what an order chose."""
+        one = samples.canary()
+        price = one.revisions[-1].plan.hourly_usd  # type: ignore[union-attr]
+        together = words.price(2 * (price or 0.0))
+        seen = page(full, f"/deployments/{CANARY}").words
+        listed = page(full, "/").words
+
+        assert "Revision 2, serving: 75 %" in seen
+        assert "Revision 3, canary: 25 %" in seen
+        assert "takes 25 % of the traffic" in seen
+        assert f"Both are deployed, {together} together" in seen
+        assert "Machine type" in seen
+        assert "team=search" in seen
+        assert "canary, 25 %" in listed
+        assert together in listed
+        ready = page(full, f"/deployments/{READY}").words
+        assert "Both are deployed" not in ready
+        assert "Machine type" not in ready
+
+    def test_a_region_that_had_no_machine_is_named(self, full: FlaskClient) -> None:
+        """Beside the one it is in now."""
+        seen = page(full, f"/deployments/{IDS['legal/summaries-70b']}").words
+
+        assert "no machine or no quota for it in us-east4" in seen
+        assert "uploading, in us-central1" in seen
+
+    def test_an_old_revision_that_still_runs_is_paid_for(
+        self, app: App, site: FlaskClient
+    ) -> None:
+        """Also while a newer folder, not planned yet, waits beside it."""
+        one = samples.ready()
+        new = make_revision(3, missing=("tokenizer.json",))
+        app.records.create(replace(one, revisions=(*one.revisions, new)), events=())
+        price = words.price(one.revisions[-1].plan.hourly_usd)  # type: ignore[union-attr]
+
+        assert price in page(site, "/").words
+        assert "revision 2, until a newer" in page(site, f"/deployments/{READY}").words
 
     def test_the_timeline_tells_every_event(self, full: FlaskClient) -> None:
         """The newest first."""
@@ -202,6 +242,7 @@ class TestOrders:
             (FAILED, "retry", ("failed", "accepted")),
             (READY, "rollback", ("superseded", "accepted")),
             (READY, "undeploy", ("ready", "ready")),
+            (CANARY, "promote", ("ready", "ready")),
         ],
     )
     def test_an_order_is_confirmed_and_then_given(
@@ -299,6 +340,47 @@ class TestOrders:
         assert READY not in answer.text
 
 
+class TestWaiting:
+    """A deployment that stands still says why."""
+
+    @pytest.mark.parametrize(
+        ("said", "changes"),
+        [
+            ("The last 3 looks got nowhere", {"setbacks": 3}),
+            ("The last look got nowhere", {"setbacks": 1}),
+            ("is removed first", {"leftovers": ("projects/7/endpoints/a",)}),
+            ("No file is missing", {"revisions": (make_revision(),)}),
+            (
+                "Revision 1 comes to rest first (creating endpoint)",
+                {
+                    "revisions": (
+                        make_revision(phase=Phase.CREATING_ENDPOINT),
+                        make_revision(2, phase=Phase.ACCEPTED),
+                    )
+                },
+            ),
+        ],
+    )
+    def test_it_says_why_and_until_when(
+        self, app: App, site: FlaskClient, said: str, changes: dict[str, Any]
+    ) -> None:
+        """One sentence, and the time of the next look."""
+        later = samples.NOW + timedelta(minutes=4)
+        one = replace(make_deployment(due=later), **changes)
+        app.records.create(one)
+
+        seen = page(site, f"/deployments/{one.id}").words
+
+        assert said in seen
+        assert f"looked at again at {words.moment(later)}" in seen
+
+    def test_who_waits_for_nothing_says_nothing(self, full: FlaskClient) -> None:
+        """At rest, and while the platform works on it."""
+        for path in ("support-bot", "legal/summaries-70b", "incoming/tuned-gemma"):
+            seen = page(full, f"/deployments/{IDS[path]}").words
+            assert "looked at again at" not in seen
+
+
 HOSTILE = (
     "<script>window.pwned=1</script>",
     '"><img src=x onerror=window.pwned=1>',
@@ -335,6 +417,7 @@ def poisoned(text: str, phase: Phase) -> tuple[Deployment, tuple[Message, ...]]:
             serving.plan, explanation=(text,), vllm_args=(text,), machine_type=text
         ),
         options=replace(serving.options, model_id=text),
+        tried=(text,),
     )
     one = make_deployment(
         f"evil-{phase.value.replace('_', '-')}",
@@ -343,6 +426,7 @@ def poisoned(text: str, phase: Phase) -> tuple[Deployment, tuple[Message, ...]]:
         endpoint_id=text,
         endpoint_dns=text,
         endpoint_url=f"https://{text}",
+        overrides=(("model_id", text),),
     )
     return one, samples.told(replace(one, revisions=(broken,)))
 

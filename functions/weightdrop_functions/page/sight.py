@@ -9,9 +9,10 @@ from typing import Any
 
 from weightdrop.core.artifacts.findings import Finding, Severity
 from weightdrop.core.deployment.phases import ADVICE, Phase
-from weightdrop.core.deployment.record import Deployment, Message, Revision
-from weightdrop.core.deployment.views import SAMPLE_PROMPT, endpoint_view
+from weightdrop.core.deployment.record import WHOLE, Deployment, Message, Revision
+from weightdrop.core.deployment.views import SAMPLE_PROMPT, endpoint_view, ordered
 from weightdrop.core.planning.plan import Memory, Plan
+from weightdrop_functions.page import waits, words
 
 COSTING = frozenset({Phase.DEPLOYING, Phase.VERIFYING, Phase.READY, Phase.RETIRING})
 """Phases in which a machine may be running, and is paid for."""
@@ -82,6 +83,35 @@ class Row:
             return None
         return self.plan.hourly_usd * self.replicas
 
+    @property
+    def running_usd(self) -> float | None:
+        """What all revisions that may be running cost together; None if not known."""
+        total = 0.0
+        for one in self.deployment.revisions:
+            if one.phase not in COSTING:
+                continue
+            if one.plan is None or one.plan.hourly_usd is None:
+                return None
+            total += one.plan.hourly_usd * _kept(one)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A revision's part of the traffic.
+
+    Attributes:
+        revision: Which one.
+        kind: `serving` or `canary`, also for the style sheet.
+        percent: Of all queries.
+        start: Where its part of the bar begins, in percent.
+    """
+
+    revision: int
+    kind: str
+    percent: int
+    start: int
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -96,8 +126,11 @@ class Sight:
         endpoint: Where to send queries; None while nothing serves.
         python: A program to copy; empty while nothing serves.
         happenings: Its events, the newest first.
+        shares: Who takes which part of the traffic, in percent; none without a canary.
+        choices: What an order laid over the folder's options, name and value.
         orders: What can be ordered of it now.
-        leaving: Whether it was ordered away and is not gone yet.
+        ordered: The order that is remembered and not carried out yet; may be empty.
+        wait: Why nothing happens right now; empty where something does.
     """
 
     row: Row
@@ -108,8 +141,11 @@ class Sight:
     endpoint: dict[str, Any] | None
     python: str
     happenings: tuple[Happening, ...]
+    shares: tuple[Share, ...] = ()
+    choices: tuple[tuple[str, str], ...] = ()
     orders: frozenset[str] = field(default_factory=frozenset)
-    leaving: bool = False
+    ordered: str = ""
+    wait: str = ""
 
 
 def row(deployment: Deployment) -> Row:
@@ -119,9 +155,14 @@ def row(deployment: Deployment) -> Row:
         deployment=deployment,
         revision=latest,
         plan=latest.plan if latest else None,
-        replicas=max(latest.options.min_replica_count, 1) if latest else 1,
+        replicas=_kept(latest) if latest else 1,
         costs=any(revision.phase in COSTING for revision in deployment.revisions),
     )
+
+
+def _kept(revision: Revision) -> int:
+    """Replicas that are paid for, whether anybody asks or not."""
+    return max(revision.options.min_replica_count, 1)
 
 
 def sight(
@@ -134,8 +175,7 @@ def sight(
         events: Of the deployment, oldest first.
         orders: What can be ordered of it now.
     """
-    shown = row(deployment)
-    leaving = deployment.withdrawn and deployment.phase is not Phase.RETIRED
+    shown, order = row(deployment), ordered(deployment)
     latest, serving = shown.revision, deployment.serving
     bars, capacity = memory_bars(shown.plan.memory) if shown.plan else ((), 0.0)
     endpoint = endpoint_view(deployment, serving) if serving else None
@@ -148,8 +188,21 @@ def sight(
         endpoint=endpoint,
         python=python_snippet(endpoint) if endpoint else "",
         happenings=tuple(happening(event) for event in reversed(events)),
-        orders=orders - {"undeploy"} if leaving else orders,
-        leaving=leaving,
+        shares=_shares(deployment),
+        choices=tuple(words.choice(it) for it in deployment.overrides),
+        orders=orders - ({order} & {"undeploy"}),
+        ordered=order,
+        wait=waits.why(deployment),
+    )
+
+
+def _shares(deployment: Deployment) -> tuple[Share, ...]:
+    if deployment.canary is None:
+        return ()
+    (serving, rest), (canary, share) = deployment.split
+    return (
+        Share(serving.number, "serving", rest, 0),
+        Share(canary.number, "canary", share, rest),
     )
 
 
@@ -198,11 +251,14 @@ def happening(event: Message) -> Happening:
     """An event in a few words."""
     data = json.loads(event.data)
     missing = data.get("missing") or []
+    traffic = data.get("traffic", WHOLE)
     notes = (
         _words(data.get("phase")) if "stage" in data else "",
+        f"in {data['region']}" if _begins(data) else "",
         _words(data.get("stage")),
         _words(data.get("reason")),
         f"waits for {len(missing)} file{'s'[: len(missing) != 1]}" if missing else "",
+        "" if traffic == WHOLE else f"takes {traffic} % of the traffic",
     )
     return Happening(
         word=event.type.split(".")[-2] if event.type.count(".") > 1 else event.type,
@@ -210,6 +266,11 @@ def happening(event: Message) -> Happening:
         revision=int(data.get("revision") or 0),
         note=", ".join(note for note in notes if note),
     )
+
+
+def _begins(data: dict[str, Any]) -> bool:
+    """Whether an event tells of the first step in a region."""
+    return data.get("phase") == Phase.UPLOADING and bool(data.get("region"))
 
 
 def _words(value: object) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weightdrop.core.artifacts.overrides import Override
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _THOUSANDS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
@@ -56,6 +60,16 @@ def size(count: int) -> str:
 def plain(name: str) -> str:
     """A code's name as words: creating_endpoint is "creating endpoint"."""
     return name.replace("_", " ")
+
+
+def choice(one: tuple[str, Override]) -> tuple[str, str]:
+    """An option with its value, both as words."""
+    name, value = one
+    if isinstance(value, tuple):
+        return plain(name), ", ".join(f"{key}={text}" for key, text in value)
+    if isinstance(value, bool):
+        return plain(name), "yes" if value else "no"
+    return plain(name), str(value)
 
 
 def accelerator(name: str) -> str:

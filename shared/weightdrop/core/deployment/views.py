@@ -99,7 +99,7 @@ def deployment_view(deployment: Deployment) -> dict[str, object]:
             {"revision": one.number, "digest": one.digest, "percent": percent}
             for one, percent in deployment.split
         ],
-        "ordered": _ordered(deployment),
+        "ordered": ordered(deployment),
         "endpoint": None,
     }
     serving = deployment.serving
@@ -111,7 +111,7 @@ def deployment_view(deployment: Deployment) -> dict[str, object]:
     return view
 
 
-def _ordered(deployment: Deployment) -> str:
+def ordered(deployment: Deployment) -> str:
     """The order that is remembered and not carried out yet; may be empty."""
     if deployment.withdrawn and any(
         revision.phase.live or revision.phase is Phase.RETIRING
