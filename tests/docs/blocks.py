@@ -3,7 +3,8 @@
 A comment above a block says it: `run` (a shell runs it; `run: exit 1` wants that
 status), `file: NAME` (it is written there for later blocks), `up` (it starts the
 stack that the others use), `make` (targets of the Makefile), `cloud` (needs the
-cloud, or never ends: only its form is checked), `shown` (what a program says).
+cloud, or never ends: only its form and what it names are checked), `shown` (what a
+program says, or what belongs into a file of the reader's).
 """
 
 from __future__ import annotations

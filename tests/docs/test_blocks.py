@@ -1,10 +1,11 @@
-"""What tutorial and guides tell the reader to do works, in the order of the pages.
+"""What README, tutorial and guides tell the reader to do works, in that order.
 
 The whole local stack runs, with a quick model server in the place of vLLM.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -27,9 +28,14 @@ from weightdrop.local.supervisor.stack import Stack
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
-GUIDES = sorted((DOCS / "guides").glob("*.md"))
-PAGES = (DOCS / "index.md", TUTORIAL, *GUIDES)
+README = ROOT / "README.md"
+GUIDES = (README, *sorted((DOCS / "guides").glob("*.md")), DOCS / "http.md")
+WRITTEN = DOCS / "reference" / "command-line.md"
+"""Its blocks are what the commands say: written from the code, and held to it."""
+PAGES = sorted({*ROOT.glob("*.md"), *DOCS.rglob("*.md")} - {WRITTEN})
 EXPECTED = {
+    "README": "You asked: How to tell the time by looking at the sky?",
+    "http": '"source": "gs://models/my-model"',
     "events": "weightdrop.deployment.ready.v1",
     "local-development": "config.json last",
     "observe": " s  drop\n",
@@ -37,7 +43,7 @@ EXPECTED = {
     "rejections": "shard-truncated model-00002-of-00004.safetensors",
     "roll-back": "revision  1 (",
 }
-"""Something that each guide must have printed."""
+"""Something that each page must have printed."""
 PATIENCE = 90
 """Seconds for one block; a stack starts in five, on a machine that is free."""
 
@@ -45,7 +51,7 @@ _PORTS = re.compile(r"\b847([0-5])\b")
 
 
 def pages(kind: str) -> list[Path]:
-    """The guides that have blocks of this kind."""
+    """Those after the tutorial that have blocks of this kind."""
     return [page for page in GUIDES if any(it.kind == kind for it in blocks(page))]
 
 
@@ -135,8 +141,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.fixture(scope="module")
 def said(reader: Reader) -> str:
-    """What the tutorial printed."""
-    return reader.follow(TUTORIAL)
+    """What the tutorial printed.
+
+    The README's reader sits in a checkout and has a model of their own there.
+    """
+    (reader.desk / ".venv").symlink_to(Path(sys.executable).parents[1])
+    printed = reader.follow(TUTORIAL)
+    shutil.copytree(reader.desk / "my-model", reader.desk / "model")
+    return printed
 
 
 def test_the_tutorial_leads_to_an_answer(said: str) -> None:
@@ -184,14 +196,35 @@ def test_what_is_not_run_has_the_right_form(block: Block) -> None:
     """Shell that a shell takes, Python that compiles, JSON that parses."""
     if block.language == "sh":
         subprocess.run(["bash", "-n", "-c", block.text], check=True)
-        for command in re.findall(r"^weightdrop ([a-z-]+)", block.text, re.MULTILINE):
-            assert command in reference_commands()
+        assert unknown(block.text) == []
     elif block.language == "python":
         compile(block.text, str(block), "exec")
     elif block.language == "json":
         json.loads(block.text)
     else:
         assert block.kind == "shown"
+
+
+def unknown(script: str) -> list[str]:
+    """Commands, targets of the Makefile and modules in a script that are not ours."""
+    makefile = (ROOT / "Makefile").read_text()
+
+    def named(pattern: str) -> list[str]:
+        return re.findall(rf"^{pattern}", script, re.MULTILINE)
+
+    return [
+        *(set(named(r"weightdrop ([a-z-]+)")) - reference_commands()),
+        *(
+            target
+            for target in named(r"make ([a-z-]+)")
+            if not re.search(rf"^{target}:", makefile, re.MULTILINE)
+        ),
+        *(
+            module
+            for module in named(r"python -m (weightdrop[\w.]*)")
+            if importlib.util.find_spec(module) is None
+        ),
+    ]
 
 
 def reference_commands() -> set[str]:
@@ -204,16 +237,34 @@ def reference_commands() -> set[str]:
 @pytest.mark.parametrize("block", every("make"), ids=str)
 def test_make_has_the_targets(block: Block) -> None:
     """That other tests and the continuous integration use."""
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make ([a-z-]+)", block.text, re.MULTILINE):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert re.search("^make ", block.text, re.MULTILINE)
+    assert unknown(block.text) == []
+
+
+def test_what_a_script_names_in_vain_is_found() -> None:
+    """A command, a target and a module that are gone; what there is passes."""
+    names = "weightdrop {}\nmake {}\npython -m weightdrop.{}\n"
+
+    assert unknown(names.format("drop", "demo", "local.bucket")) == []
+    assert unknown(names.format("sink", "dem", "local.pail")) == [
+        "sink",
+        "dem",
+        "weightdrop.local.pail",
+    ]
 
 
 def test_the_stack_is_started_as_the_tests_do() -> None:
-    """The one block that no shell runs here is the one that own_stack runs."""
-    (block,) = every("up")
+    """The blocks that no shell runs here are what own_stack runs."""
+    started = {block.text.removeprefix(".venv/bin/") for block in every("up")}
 
-    assert block.text == "weightdrop up\n"
+    assert started == {"weightdrop up\n"}
+
+
+def test_the_readme_lists_every_command() -> None:
+    """Each has its line, and no line is of a command that is gone."""
+    listed = re.findall(r"^\| `([a-z-]+)[ `]", README.read_text(), re.MULTILINE)
+
+    assert sorted(listed) == sorted(reference_commands())
 
 
 def test_an_unmarked_block_is_found(tmp_path: Path) -> None:
