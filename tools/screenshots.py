@@ -27,12 +27,11 @@ from weightdrop.settings import Backend, Settings  # noqa: E402
 from weightdrop_functions import handlers  # noqa: E402
 
 FOLDER = ROOT / "docs" / "img"
-IDS = {one.prefix: one.id for one in samples.samples()}
 SHOTS = (
     ("page-list", "", "light", 640),
-    ("page-ready", f"deployments/{IDS['support-bot']}", "light", 1480),
-    ("page-canary", f"deployments/{IDS['search-bot']}", "light", 560),
-    ("page-failed", f"deployments/{IDS['triage-1b']}", "dark", 640),
+    ("page-ready", f"deployments/{samples.IDS['support-bot']}", "light", 1480),
+    ("page-canary", f"deployments/{samples.IDS['search-bot']}", "light", 560),
+    ("page-failed", f"deployments/{samples.IDS['triage-1b']}", "dark", 640),
 )
 """File, path, colour scheme, and the height at which the picture ends."""
 

@@ -63,3 +63,10 @@ def address(app: App) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def full(app: App, site: FlaskClient) -> FlaskClient:
+    """A browser before a stack with the samples in it."""
+    samples.fill(app.records)
+    return site

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+from flask.testing import FlaskClient
+
 _ADDRESSES = ("href", "src", "action")
 
 
@@ -52,3 +54,13 @@ def facts(html: str) -> Facts:
     found.feed(html)
     found.close()
     return found
+
+
+def page(site: FlaskClient, path: str, *, code: int = 200) -> Facts:
+    """A page that must answer with `code`."""
+    answer = site.get(path)
+
+    assert answer.status_code == code, answer.text
+    assert answer.mimetype == "text/html"
+
+    return facts(answer.text)

@@ -239,3 +239,9 @@ def fill(records: Records) -> None:
     """Put the samples into the records."""
     for deployment in samples():
         records.create(deployment, events=told(deployment))
+
+
+IDS = {one.prefix: one.id for one in samples()}
+"""Ids of the samples, by their folders."""
+
+READY, FAILED, CANARY = IDS["support-bot"], IDS["triage-1b"], IDS["search-bot"]

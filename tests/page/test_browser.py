@@ -16,7 +16,8 @@ from drops.models import TINY_LLAMA, model_files
 from drops.stores import MemoryArtifacts
 from page import browser as browsers
 from page import samples
-from page.test_page import CANARY, FAILED, HOSTILE, IDS, READY, poisoned
+from page.samples import CANARY, FAILED, IDS, READY
+from page.test_hostile import HOSTILE, poisoned
 from weightdrop.bootstrap import App
 from weightdrop.core.deployment.phases import Phase
 

@@ -13,40 +13,15 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from fakes.builders import make_deployment, make_revision
 from page import samples
-from page.html_facts import Facts, facts
+from page.html_facts import facts, page
+from page.samples import CANARY, FAILED, IDS, READY
 from weightdrop.bootstrap import App
-from weightdrop.core.artifacts.findings import Finding, Severity
 from weightdrop.core.deployment.phases import Phase
-from weightdrop.core.deployment.record import Deployment, Message
 from weightdrop.local.records import SqliteRecords
 from weightdrop_functions.page import words
-from weightdrop_functions.page.guard import POLICY
-
-IDS = {one.prefix: one.id for one in samples.samples()}
-READY, FAILED, CANARY = IDS["support-bot"], IDS["triage-1b"], IDS["search-bot"]
-OWN = {"Sec-Fetch-Site": "same-origin"}
-
-
-@pytest.fixture
-def full(app: App, site: FlaskClient) -> FlaskClient:
-    """A browser before a stack with the samples in it."""
-    samples.fill(app.records)
-    return site
-
-
-def page(site: FlaskClient, path: str, *, code: int = 200) -> Facts:
-    """A page that must answer with `code`."""
-    answer = site.get(path)
-
-    assert answer.status_code == code, answer.text
-    assert answer.mimetype == "text/html"
-
-    return facts(answer.text)
 
 
 class TestReading:
@@ -233,113 +208,6 @@ class TestPaging:
         assert max(best.values()) < 0.2, best
 
 
-class TestOrders:
-    """Nothing happens without a confirmation on the page itself."""
-
-    @pytest.mark.parametrize(
-        ("identity", "order", "phases"),
-        [
-            (FAILED, "retry", ("failed", "accepted")),
-            (READY, "rollback", ("superseded", "accepted")),
-            (READY, "undeploy", ("ready", "ready")),
-            (CANARY, "promote", ("ready", "ready")),
-        ],
-    )
-    def test_an_order_is_confirmed_and_then_given(
-        self,
-        app: App,
-        full: FlaskClient,
-        identity: str,
-        order: str,
-        phases: tuple[str, str],
-    ) -> None:
-        """Asking changes nothing; the button does, and leads back."""
-
-        def record() -> Deployment:
-            return app.query.deployment(identity)
-
-        before = record()
-        index = 0 if order == "rollback" else len(before.revisions) - 1
-        asked = page(full, f"/deployments/{identity}/{order}")
-        unchanged = record() == before
-        given = full.post(f"/deployments/{identity}/{order}", headers=OWN)
-
-        digest = before.revisions[index].digest
-        found = record().find(digest)
-        assert found is not None
-        assert unchanged
-        assert ("form", "class", "method", "action") in asked.shape
-        assert (303, f"../../deployments/{identity}") == (
-            given.status_code,
-            given.headers["Location"],
-        )
-        assert phases == (before.revisions[index].phase, found.phase)
-        assert record().withdrawn == (order == "undeploy")
-        after = page(full, f"/deployments/{identity}")
-        assert ("undeploy was ordered" in after.words) == (order == "undeploy")
-        offered = f"../deployments/{identity}/{order}" in after.addresses
-        assert not offered
-
-    def test_what_is_not_possible_is_not_offered(self, full: FlaskClient) -> None:
-        """No button, and whoever asks anyhow is told why not."""
-        failed = page(full, f"/deployments/{FAILED}").addresses
-
-        assert f"../deployments/{FAILED}/retry" in failed
-        assert f"../deployments/{FAILED}/undeploy" not in failed
-        assert "nothing to undeploy" in (
-            page(full, f"/deployments/{FAILED}/undeploy", code=409).words
-        )
-        assert (
-            full.post(f"/deployments/{FAILED}/undeploy", headers=OWN).status_code
-        ) == 409
-
-    @pytest.mark.parametrize(
-        "headers",
-        [
-            {},
-            {"Origin": "null"},
-            {"Origin": "http://evil.example"},
-            {"Origin": "http://localhost:8471"},
-            {"Origin": "localhost"},
-            {"Sec-Fetch-Site": "cross-site"},
-            {"Sec-Fetch-Site": "same-site"},
-            {"Sec-Fetch-Site": "none"},
-            {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
-        ],
-    )
-    @pytest.mark.parametrize("path", [f"/deployments/{FAILED}/retry", "/deploy"])
-    def test_an_order_of_another_site_is_refused(
-        self, app: App, full: FlaskClient, headers: dict[str, str], path: str
-    ) -> None:
-        """A page elsewhere cannot spend a visitor's money."""
-        before = app.query.deployment(FAILED)
-        answer = full.post(path, headers=headers, data={"source": "gs://models/x"})
-
-        assert answer.status_code == 403
-        assert before == app.query.deployment(FAILED)
-        assert app.artifacts.lists == 0  # type: ignore[attr-defined]
-
-    def test_an_older_browser_is_believed_by_its_origin(
-        self, full: FlaskClient
-    ) -> None:
-        """Where there is no better word, the Origin must be the page's own."""
-        answer = full.post(
-            f"/deployments/{FAILED}/retry", headers={"Origin": "http://localhost"}
-        )
-
-        assert answer.status_code == 303
-
-    @pytest.mark.parametrize("host", ["evil.example", "evil.example:8470", "[::2]"])
-    def test_a_name_made_to_point_here_is_refused(
-        self, full: FlaskClient, host: str
-    ) -> None:
-        """The local stack asks for no password: only its own names reach it."""
-        answer = full.get("/", headers={"Host": host})
-
-        assert answer.status_code == 403
-        assert READY not in answer.text
-
-
 class TestWaiting:
     """A deployment that stands still says why."""
 
@@ -379,132 +247,6 @@ class TestWaiting:
         for path in ("support-bot", "legal/summaries-70b", "incoming/tuned-gemma"):
             seen = page(full, f"/deployments/{IDS[path]}").words
             assert "looked at again at" not in seen
-
-
-HOSTILE = (
-    "<script>window.pwned=1</script>",
-    '"><img src=x onerror=window.pwned=1>',
-    "'><svg/onload=window.pwned=1>",
-    "{{ 7 * 7 }}{% raw %}",
-    "</code></pre></textarea></title><h1>",
-    "&lt;b&gt; &amp; \u202egnp.exe \x00\x1b[31m",
-    "javascript:window.pwned=1",
-)
-
-
-def poisoned(text: str, phase: Phase) -> tuple[Deployment, tuple[Message, ...]]:
-    """A deployment with `text` wherever a bucket or the platform chooses words."""
-    finding = Finding(text, Severity.WARNING, text, text, file=text, offset=1)
-    serving = samples.ready().revisions[-1]
-    assert serving.model is not None
-    assert serving.plan is not None
-    broken = replace(
-        serving,
-        phase=phase,
-        message=text,
-        stage=text,
-        findings=(finding,),
-        log_tail=(text,),
-        missing=(text,),
-        model=replace(
-            serving.model,
-            base_model=text,
-            architecture=text,
-            dtype=text,
-            quantization=text,
-        ),
-        plan=replace(
-            serving.plan, explanation=(text,), vllm_args=(text,), machine_type=text
-        ),
-        options=replace(serving.options, model_id=text),
-        tried=(text,),
-    )
-    one = make_deployment(
-        f"evil-{phase.value.replace('_', '-')}",
-        prefix=text,
-        revisions=(replace(serving, number=1, digest="3" * 64), broken),
-        endpoint_id=text,
-        endpoint_dns=text,
-        endpoint_url=f"https://{text}",
-        overrides=(("model_id", text),),
-    )
-    return one, samples.told(replace(one, revisions=(broken,)))
-
-
-def shapes(app: App, site: FlaskClient, text: str) -> list[list[tuple[str, ...]]]:
-    """The elements of each page about a deployment with `text` in it."""
-    from fakes.records import MemoryRecords  # noqa: PLC0415
-
-    app.records = MemoryRecords(strict=True)
-    vars(app).pop("query", None)
-    vars(app).pop("commands", None)
-    paths = ["/"]
-    for phase in (Phase.WAITING, Phase.DEPLOYING, Phase.READY, Phase.FAILED):
-        one, events = poisoned(text, phase)
-        app.records.create(one, events=events)
-        paths += [f"/deployments/{one.id}", f"/deployments/{one.id}/undeploy"]
-    return [facts(site.get(path).text).shape for path in paths]
-
-
-class TestHostileWords:
-    """Whatever is in a bucket, it is text on the page."""
-
-    @pytest.mark.parametrize("text", HOSTILE)
-    def test_hostile_words_make_no_element(
-        self, app: App, site: FlaskClient, text: str
-    ) -> None:
-        """The page has the same elements and attributes as with harmless words."""
-        assert shapes(app, site, "harmless") == shapes(app, site, text)
-
-    @settings(
-        max_examples=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
-    )
-    @given(text=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
-    def test_no_words_make_an_element(
-        self, app: App, site: FlaskClient, text: str
-    ) -> None:
-        """Any text at all."""
-        assert shapes(app, site, "harmless") == shapes(app, site, text)
-
-    @pytest.mark.parametrize("text", HOSTILE)
-    def test_the_form_gives_hostile_words_back_as_text(
-        self, site: FlaskClient, text: str
-    ) -> None:
-        """What was typed is in the field again, and nowhere else."""
-        harmless = site.get("/deploy", query_string={"source": "harmless"})
-        hostile = site.get("/deploy", query_string={"source": text})
-
-        assert (harmless.status_code, hostile.status_code) == (400, 400)
-        assert facts(harmless.text).shape == facts(hostile.text).shape
-
-    def test_a_planted_fault_is_found(self) -> None:
-        """The comparison sees one element too many."""
-        assert facts("<p>x</p>").shape != facts("<p><b>x</b></p>").shape
-        assert facts("<p onclick=x>").inline == ["onclick"]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/deploy",
-        f"/deployments/{READY}",
-        f"/deployments/{READY}/undeploy",
-        "/deployments/none-00000000",
-        "/?phase=odd",
-    ],
-)
-def test_the_policy_holds_on_every_page(full: FlaskClient, path: str) -> None:
-    """Nothing inline, nothing from elsewhere, no frame, no store."""
-    answer = full.get(path)
-
-    assert answer.headers["Content-Security-Policy"] == POLICY
-    assert "unsafe" not in POLICY
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert facts(answer.text).inline == []
 
 
 def test_files_of_the_page_may_be_kept(site: FlaskClient) -> None:
