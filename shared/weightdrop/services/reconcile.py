@@ -32,6 +32,7 @@ from weightdrop.errors import (
     QuotaError,
     StaleError,
     TransientError,
+    WeightdropError,
 )
 from weightdrop.ports import Bus, Clock, Operation, Platform, Records, Versioned
 from weightdrop.services import specs
@@ -88,8 +89,16 @@ class Reconciler:
         loaded = session.load(deployment_id, held=held)
         if loaded is None:
             return None
-        if not isinstance(steps.next_step(loaded, self.clock.now()), steps.Rest):
-            session.claim(self.settings.lease_seconds)
+        try:
+            if not isinstance(steps.next_step(loaded, self.clock.now()), steps.Rest):
+                session.claim(self.settings.lease_seconds)
+            self._steps(session)
+        except WeightdropError:
+            session.give_up()
+            raise
+        return session.deployment
+
+    def _steps(self, session: Session) -> None:
         for _ in range(MAX_STEPS):
             taken = self._take(session.deployment)
             if taken.deployment is not None:
@@ -98,7 +107,6 @@ class Reconciler:
             if taken.wait or taken.deployment is None:
                 break
         session.close()
-        return session.deployment
 
     def _write(self, session: Session, changed: Deployment) -> None:
         before = session.deployment
@@ -209,16 +217,7 @@ class Reconciler:
         if operation is None:
             # Forgotten by the platform: taking the step again finds its result.
             return Taken(with_revision(deployment, replace(revision, operation="")))
-        if operation.done:
-            return self._ended(deployment, revision, operation)
-        noted = progress(
-            deployment,
-            revision,
-            operation=revision.operation,
-            stage=operation.stage,
-            now=self.clock.now(),
-        )
-        return Taken(noted, wait=True)
+        return self._begun(deployment, revision, operation)
 
     def _ended(
         self, deployment: Deployment, revision: Revision, operation: Operation

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from weightdrop import telemetry
 from weightdrop.core.deployment.record import Deployment
@@ -40,7 +40,8 @@ class Session:
     poll: float
     held: Versioned | None = None
     _sent: set[str] = field(default_factory=set)
-    _claimed: bool = False
+    _lease: datetime | None = None
+    _wrote: bool = False
 
     @property
     def deployment(self) -> Deployment:
@@ -86,6 +87,7 @@ class Session:
             self.held = self.records.put(
                 stripped, version=self.held.version, events=fresh
             )
+        self._wrote = True
         telemetry.about(stripped)
         spans.moved(before, stripped)
 
@@ -100,8 +102,28 @@ class Session:
         if held_until is not None and held_until > now:
             raise StaleError(f"{self.deployment.id} is being worked on")
         until = now + timedelta(seconds=seconds)
+        # Even where the answer of the write is lost, the lease may be there.
+        self._lease = until
         self.save(replace(self.deployment, leased_until=until))
-        self._claimed = True
+
+    def give_up(self) -> None:
+        """Let others take the record's steps: this run ends before it is done.
+
+        Without it, what one write of somebody else or one refusal of the platform
+        cut short would wait until the lease ends. Only a crash may cost that.
+        """
+        while self._lease is not None:
+            try:
+                held = self.records.get(self.deployment.id)
+                if held is not None and held.deployment.leased_until == self._lease:
+                    free = replace(held.deployment, leased_until=None)
+                    self.records.put(free, version=held.version)
+                self._lease = None
+            except StaleError:
+                continue
+            except TransientError as error:
+                log.warning("%s stays leased: %s", self.deployment.id, error)
+                self._lease = None
 
     def publish(self) -> None:
         """Publish what is in the outbox, in order; stop at the first refusal.
@@ -125,14 +147,20 @@ class Session:
         Raises:
             StaleError: If somebody else wrote first; they publish it again.
         """
-        if self.held is None:
+        if self.held is None or self._somebody_elses():
             return
         self.publish()
         sent = any(message.id in self._sent for message in self.deployment.outbox)
-        if sent or self._claimed or self._overdue():
-            lease = None if self._claimed else self.deployment.leased_until
-            self._claimed = False
+        if sent or self._lease or self._overdue():
+            lease = None if self._lease else self.deployment.leased_until
             self.save(replace(self.deployment, leased_until=lease))
+            self._lease = None
+
+    def _somebody_elses(self) -> bool:
+        """Whether the outbox is in other hands: a write would only be in their way."""
+        until = self.deployment.leased_until
+        leased = until is not None and until > self.clock.now()
+        return leased and until != self._lease and not self._wrote
 
     def _overdue(self) -> bool:
         """Whether ticks would go on looking at a record that needs no look."""
