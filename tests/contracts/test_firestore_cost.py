@@ -102,7 +102,7 @@ def test_a_tick_costs_what_is_active(records: FirestoreRecords) -> None:
     assert few == many
     calls, documents = many
     assert (calls["RunQuery"], documents["RunQuery"]) == (1, ACTIVE)
-    assert documents["BatchGetDocuments"] == 2 * ACTIVE
+    assert documents["BatchGetDocuments"] == ACTIVE
 
 
 def test_every_query_has_its_index(records: FirestoreRecords) -> None:

@@ -20,6 +20,8 @@ from weightdrop.cli import own_stack
 from weightdrop.local.supervisor import preflight, processes, stack
 
 PYTHON = [sys.executable, "-m", "weightdrop.cli"]
+PORTS = 8
+"""Consecutive ports that a stack may need."""
 
 
 def shards_of(model: Path) -> list[str]:
@@ -249,7 +251,7 @@ def test_up_needs_nothing_of_the_environment(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     """One sentence, status 2, nothing started."""
-    base = preflight.free_base_port()
+    base = preflight.free_base_port(PORTS)
     with socket.create_server(("127.0.0.1", base + 2)):
         done = subprocess.run(
             [*PYTHON, "up", "--home", str(tmp_path), "--port", str(base)],

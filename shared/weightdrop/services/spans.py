@@ -65,7 +65,7 @@ def _left(deployment: Deployment, old: Revision, new: Revision) -> None:
     phase = telemetry.Span(
         name=old.phase.value,
         trace=trace,
-        id=tracing.phase_id(trace, old.phase),
+        id=tracing.phase_id(trace, old),
         parent=tracing.root_id(trace),
         start=old.phase_since,
         end=new.phase_since,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     # An event that is ignored pays for every import.
     from datetime import datetime
 
-    from weightdrop.core.deployment.phases import Phase
     from weightdrop.core.deployment.record import Deployment, Revision
 
 ATTRIBUTE = "traceparent"
@@ -42,9 +41,9 @@ def root_id(trace: str) -> str:
     return span_id(trace, "drop")
 
 
-def phase_id(trace: str, phase: Phase) -> str:
-    """The id of the span that is one phase of the drop."""
-    return span_id(trace, phase.value)
+def phase_id(trace: str, revision: Revision) -> str:
+    """The id of the span that is the revision's phase in the region it is tried in."""
+    return span_id(trace, " ".join((revision.phase.value, *revision.tried)))
 
 
 def traceparent(deployment: Deployment, revision: Revision) -> str:
