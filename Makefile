@@ -13,10 +13,10 @@ CLIENTS := .venv-clients
 export PROJECT REGION
 
 # The benchmarks that `make bench` runs, in turn.
-BENCH ?= plan check cold control bucket serving start
+BENCH ?= plan check cold control bucket serving start people
 
 .PHONY: bench simulate help setup demo test quick lint requirements clean bench-plan bench-check fuzz \
-  bench-serving bench-start families bench-cold bench-control bench-bucket storm \
+  bench-serving bench-start families bench-cold bench-control bench-bucket bench-people storm \
   functions-zip deploy image checkov hadolint clients clients-env
 
 help: ## Show this list
@@ -110,6 +110,10 @@ bench-control: setup ## Measure the warm control plane and write docs/benchmarks
 
 bench-bucket: setup ## Measure the local bucket server and write docs/benchmarks/bucket.md
 	@PYTHONPATH=tests $(BIN)/python tools/bench_bucket.py $(if $(GIB),--gib $(GIB))
+	@$(BIN)/python tools/bench_page.py
+
+bench-people: setup ## Time every command and page to its first output
+	@$(BIN)/python tools/bench_people.py
 	@$(BIN)/python tools/bench_page.py
 
 storm: setup ## Drop DROPS folders in a minute while functions are killed at random

@@ -1,6 +1,6 @@
 """Time to first output of every command and page, beside 1,000 deployments.
 
-    python tools/bench_people.py --runs 9
+    make bench-people          or      python tools/bench_people.py --runs 9
 
 A real local stack runs; its records hold 1,000 deployments. Each command is a fresh
 process of the installed program on a terminal, its byte code compiled; measured is the
@@ -49,7 +49,7 @@ PATIENCE = 5.0
 ABOUT = """\
 # For people: time to first output
 
-Written by `python tools/bench_people.py` on {when} ({machine}).
+Written by `make bench-people` on {when} ({machine}).
 A local stack with {count} deployments. Of a command: from the start of its process to
 the first byte it writes to a terminal, the start of Python included. Of a
 page: from the request to the first byte of the answer. Medians of {runs}; the limit of

@@ -240,6 +240,15 @@ def test_events_are_shown_in_order(serving: Any) -> None:
     assert shown.index("waiting") < shown.index("accepted")
 
 
+def test_no_events_are_said_to_be_none(serving: Any) -> None:
+    """A person is not left with an empty screen."""
+    keep(serving, waiting())
+    outcome = serving.weightdrop("events", ID)
+
+    assert outcome.out == ""
+    assert "Nothing was told yet" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("verb", "deployment"), [("retry", waiting()), ("undeploy", rejected())]
 )

@@ -240,6 +240,8 @@ def events(
     else:
         for event in found:
             _print_event(event, as_json=False)
+        if not found:
+            note("Nothing was told yet; --follow waits for it.")
     return 0
 
 
