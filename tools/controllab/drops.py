@@ -7,26 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drops.models import model_files
+from drops.models import TINY_LLAMA, model_files
 from drops.stores import File, Sparse
 from weightdrop.core.deployment.phases import Phase
 
 CONFIG: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-5,
+    **TINY_LLAMA,
     "rope_theta": 10000.0,
     "vocab_size": 100,
     "max_position_embeddings": 4096,
-    "tie_word_embeddings": False,
-    "torch_dtype": "bfloat16",
 }
 
 KINDS: tuple[tuple[str, Phase, int], ...] = (
