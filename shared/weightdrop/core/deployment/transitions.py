@@ -200,15 +200,20 @@ def last(deployment: Deployment, revision: Revision) -> Deployment:
     return replace(deployment, revisions=(*others, revision))
 
 
+def _with_canary(deployment: Deployment) -> tuple[Revision, Revision]:
+    serving, canary = deployment.serving, deployment.canary
+    if serving is None or canary is None:
+        raise LookupError(f"{deployment.id} has no canary")
+    return serving, canary
+
+
 def promote(deployment: Deployment, now: datetime) -> Deployment:
     """Give the canary all traffic: what served before is let go of.
 
     Raises:
         LookupError: There is no canary.
     """
-    serving, canary = deployment.serving, deployment.canary
-    if serving is None or canary is None:
-        raise LookupError(f"{deployment.id} has no canary")
+    serving, canary = _with_canary(deployment)
     whole = replace(canary, share=WHOLE)
     return supersede(with_revision(deployment, whole), serving, now)
 
@@ -219,9 +224,7 @@ def give_up_canary(deployment: Deployment, now: datetime) -> Deployment:
     Raises:
         LookupError: There is no canary.
     """
-    serving, canary = deployment.serving, deployment.canary
-    if serving is None or canary is None:
-        raise LookupError(f"{deployment.id} has no canary")
+    serving, canary = _with_canary(deployment)
     changed = supersede(last(deployment, serving), canary, now)
     for other in deployment.revisions:
         if other.phase in {Phase.ACCEPTED, Phase.WAITING}:
