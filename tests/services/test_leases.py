@@ -9,7 +9,7 @@ import pytest
 from fakes.pipeline import Pipeline
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.errors import StaleError, TransientError
-from weightdrop.ports import ModelSpec, Operation
+from weightdrop.ports import EndpointSpec, ModelSpec, Operation
 from weightdrop.services.session import Session
 
 
@@ -40,6 +40,31 @@ def test_a_step_cut_short_by_another_write_leaves_no_lease() -> None:
 
     assert left is None
     assert pipeline.deployment.phase is Phase.READY
+
+
+def test_a_slow_run_keeps_the_others_out() -> None:
+    """The lease is renewed before a step that it would not outlast."""
+    pipeline = dropped()
+    lease = pipeline.settings.lease_seconds
+    honest = pipeline.platform.create_endpoint
+
+    def slow(spec: EndpointSpec) -> Operation:
+        pipeline.clock.advance(lease * 0.6)
+        with pytest.raises(StaleError):
+            pipeline.reconciler.deployment(pipeline.id)
+        return honest(spec)
+
+    pipeline.platform.create_endpoint = slow  # type: ignore[method-assign]
+    upload = pipeline.platform.upload_model
+
+    def also_slow(spec: ModelSpec) -> Operation:
+        pipeline.clock.advance(lease * 0.6)
+        return replace(upload(spec), done=True)
+
+    pipeline.platform.upload_model = also_slow  # type: ignore[method-assign]
+    pipeline.reconciler.deployment(pipeline.id)
+
+    assert pipeline.deployment.leased_until is None
 
 
 def test_a_refused_step_leaves_no_lease() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from fakes.clock import START, FakeClock
@@ -25,6 +27,47 @@ def test_each_waits_for_its_turn() -> None:
             pass
 
     assert waited == [2, 4]
+
+
+class Sluggish(MemoryRecords):
+    """Records whose first answer about a line takes three seconds."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._late = [3.0]
+
+    def turn(
+        self, line: str, *, now: datetime, every: float, patience: float
+    ) -> datetime | None:
+        """See weightdrop.ports.Records."""
+        taken = super().turn(line, now=now, every=every, patience=patience)
+        self._clock.advance(self._late.pop() if self._late else 0.0)
+        return taken
+
+
+def test_a_turn_that_was_missed_is_taken_anew() -> None:
+    """Whoever hears of it too late would meet the next in line."""
+    clock = FakeClock()
+    records = Sluggish(clock)
+    pace = Pace(records, clock, every=2, pause=clock.advance)
+    with pace.turn():
+        gone = clock.now()
+    following = records.turn(LINE, now=clock.now(), every=2, patience=10)
+
+    assert gone > START + timedelta(seconds=3)
+    assert following == gone + timedelta(seconds=2)
+
+
+def test_records_that_never_answer_in_time_are_for_another_time() -> None:
+    """The wait for a turn that is always missed has an end."""
+    clock = FakeClock()
+    records = Sluggish(clock)
+    records._late = [40.0]
+    pace = Pace(records, clock, every=2, pause=clock.advance)
+
+    with pytest.raises(TransientError), pace.turn():
+        pytest.fail("its turn is beyond its patience")
 
 
 def test_a_long_line_is_for_another_time() -> None:

@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sim.invariants import InvariantError
@@ -13,13 +14,16 @@ from sim.ports import MUTE, SimBus
 from sim.scheduler import NO_FAULTS, Faults
 from sim.world import run_schedule
 
+from fakes.records import MemoryRecords
 from weightdrop.core.deployment import naming, steps
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment, Message
 from weightdrop.errors import StaleError, TransientError
-from weightdrop.ports import Versioned
+from weightdrop.ports import Resource, Versioned
+from weightdrop.services import pace
 from weightdrop.services.pace import Pace
 from weightdrop.services.session import Session
+from weightdrop.services.tick import Sweep
 
 SCHEDULES = 20_000
 CHUNK = 500
@@ -105,8 +109,6 @@ def random_event_ids(patch: pytest.MonkeyPatch) -> None:
 
 def unguarded_write(patch: pytest.MonkeyPatch) -> None:
     """Whoever writes last wins."""
-    from fakes.records import MemoryRecords  # noqa: PLC0415
-
     honest = MemoryRecords.put
 
     def put(
@@ -161,6 +163,25 @@ def no_pace(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pace, "_wait", lambda _: None)
 
 
+def late_turn(patch: pytest.MonkeyPatch) -> None:
+    """A turn is taken however late its caller hears of it."""
+    patch.setattr(pace, "LATE", timedelta(hours=1))
+
+
+def record_before_world(patch: pytest.MonkeyPatch) -> None:
+    """The sweep judges what it sees by a record that it read before."""
+    honest = Sweep._look
+
+    def look(self: Sweep, resource: Resource) -> tuple[str, ...]:
+        old = MemoryRecords()
+        held = self.records.get(resource.deployment_id)
+        if held is not None:
+            old.create(held.deployment)
+        return honest(replace(self, records=old), resource)
+
+    patch.setattr(Sweep, "_look", look)
+
+
 def three_at_once(patch: pytest.MonkeyPatch) -> None:
     """A third revision starts beside a canary."""
 
@@ -175,6 +196,8 @@ def three_at_once(patch: pytest.MonkeyPatch) -> None:
     "plant",
     [
         no_pace,
+        late_turn,
+        record_before_world,
         three_at_once,
         forgotten_outbox,
         random_ids,
@@ -192,7 +215,7 @@ def test_a_planted_bug_is_found(
 
     for seed in range(PLANTED):
         try:
-            run_schedule(seed, Faults())
+            run_schedule(seed, Faults(slow=0.15))
         except Exception:  # noqa: BLE001 - a crash finds the bug as well
             return
     pytest.fail(f"not found in {PLANTED} schedules")

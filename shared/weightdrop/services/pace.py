@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from weightdrop.errors import TransientError
 from weightdrop.ports import Clock, Records
@@ -15,7 +16,11 @@ LINE = "vertex"
 PATIENCE = 30.0
 """Seconds that a function waits for its turn: well below its lease."""
 
-_LONG_AGO = 10.0 * 365 * 86400
+LATE = timedelta(seconds=0.2)
+"""How long after its time a turn is still taken."""
+
+_LONG = 10.0 * 365 * 86400
+"""Seconds that outlast every line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +55,32 @@ class Pace:
             yield
         except TransientError as error:
             if error.retry_after and self.every:
-                self._take(error.retry_after, patience=_LONG_AGO)
+                self._hold_up(error.retry_after)
             raise
 
     def _wait(self) -> None:
-        left = self._take(self.every, patience=PATIENCE)
-        if left is None:
+        asked = self.clock.now()
+        latest = asked + timedelta(seconds=PATIENCE)
+        turn = self._place(asked, latest)
+        # Whoever comes too late to its turn would meet the next in line.
+        while (now := self.clock.now()) > turn + LATE:
+            asked, at = now, now + 2 * (now - asked)
+            turn = self._place(at, latest)
+        if turn > now:
+            self.pause((turn - now).total_seconds())
+
+    def _place(self, at: datetime, latest: datetime) -> datetime:
+        """The first free turn from `at` to `latest`."""
+        patience = (latest - at).total_seconds()
+        turn = self.records.turn(LINE, now=at, every=self.every, patience=patience)
+        if turn is None:
             raise TransientError(
                 "Many deployments are waiting for their turn at Vertex AI.",
                 retry_after=PATIENCE,
             )
-        if left > 0:
-            self.pause(left)
+        return turn
 
-    def _take(self, every: float, *, patience: float) -> float | None:
-        """Seconds until one's turn; None if that is beyond `patience`."""
+    def _hold_up(self, seconds: float) -> None:
+        """Keep everybody in the line waiting for so long."""
         now = self.clock.now()
-        turn = self.records.turn(LINE, now=now, every=every, patience=patience)
-        return None if turn is None else (turn - now).total_seconds()
+        self.records.turn(LINE, now=now, every=seconds, patience=_LONG)

@@ -100,6 +100,7 @@ class Reconciler:
 
     def _steps(self, session: Session) -> None:
         for _ in range(MAX_STEPS):
+            session.renew()
             taken = self._take(session.deployment)
             if taken.deployment is not None:
                 self._write(session, taken.deployment)

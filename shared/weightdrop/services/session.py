@@ -40,7 +40,8 @@ class Session:
     poll: float
     held: Versioned | None = None
     _sent: set[str] = field(default_factory=set)
-    _lease: datetime | None = None
+    _span: timedelta = timedelta()
+    _leases: set[datetime] = field(default_factory=set)
     _wrote: bool = False
 
     @property
@@ -97,13 +98,26 @@ class Session:
         Raises:
             StaleError: If somebody else is.
         """
-        now = self.clock.now()
         held_until = self.deployment.leased_until
-        if held_until is not None and held_until > now:
+        if held_until is not None and held_until > self.clock.now():
             raise StaleError(f"{self.deployment.id} is being worked on")
-        until = now + timedelta(seconds=seconds)
+        self._span = timedelta(seconds=seconds)
+        self._lease()
+
+    def renew(self) -> None:
+        """Stay the only one, where the lease will not last for one more step.
+
+        Raises:
+            StaleError: If it has run out, and somebody else has come.
+        """
+        until = self.deployment.leased_until
+        if until in self._leases and until - self.clock.now() < self._span / 2:
+            self._lease()
+
+    def _lease(self) -> None:
+        until = self.clock.now() + self._span
         # Even where the answer of the write is lost, the lease may be there.
-        self._lease = until
+        self._leases.add(until)
         self.save(replace(self.deployment, leased_until=until))
 
     def give_up(self) -> None:
@@ -112,18 +126,18 @@ class Session:
         Without it, what one write of somebody else or one refusal of the platform
         cut short would wait until the lease ends. Only a crash may cost that.
         """
-        while self._lease is not None:
+        while self._leases:
             try:
                 held = self.records.get(self.deployment.id)
-                if held is not None and held.deployment.leased_until == self._lease:
+                if held is not None and held.deployment.leased_until in self._leases:
                     free = replace(held.deployment, leased_until=None)
                     self.records.put(free, version=held.version)
-                self._lease = None
+                self._leases.clear()
             except StaleError:
                 continue
             except TransientError as error:
                 log.warning("%s stays leased: %s", self.deployment.id, error)
-                self._lease = None
+                self._leases.clear()
 
     def publish(self) -> None:
         """Publish what is in the outbox, in order; stop at the first refusal.
@@ -151,16 +165,16 @@ class Session:
             return
         self.publish()
         sent = any(message.id in self._sent for message in self.deployment.outbox)
-        if sent or self._lease or self._overdue():
-            lease = None if self._lease else self.deployment.leased_until
+        if sent or self._leases or self._overdue():
+            lease = None if self._leases else self.deployment.leased_until
             self.save(replace(self.deployment, leased_until=lease))
-            self._lease = None
+            self._leases.clear()
 
     def _somebody_elses(self) -> bool:
         """Whether the outbox is in other hands: a write would only be in their way."""
         until = self.deployment.leased_until
         leased = until is not None and until > self.clock.now()
-        return leased and until != self._lease and not self._wrote
+        return leased and until not in self._leases and not self._wrote
 
     def _overdue(self) -> bool:
         """Whether ticks would go on looking at a record that needs no look."""

@@ -170,10 +170,9 @@ class Sweep:
         return tuple(removed)
 
     def _look(self, resource: Resource) -> tuple[str, ...]:
-        held = self.records.get(resource.deployment_id)
-        deployment = held.deployment if held else None
         if resource.kind == "endpoint":
-            return self._endpoint(resource, deployment)
+            return self._endpoint(resource)
+        deployment = self._claimant(resource)
         claimed = deployment and any(
             revision.model_name == resource.name for revision in deployment.revisions
         )
@@ -183,12 +182,20 @@ class Sweep:
         log.warning("removed the orphan %s", resource.name)
         return (resource.name,)
 
-    def _endpoint(
-        self, resource: Resource, deployment: Deployment | None
-    ) -> tuple[str, ...]:
+    def _claimant(self, resource: Resource) -> Deployment | None:
+        """Who may claim `resource`: read after it was seen.
+
+        A record claims before the platform makes. Read the other way round, it
+        could be older than what it is to claim.
+        """
+        held = self.records.get(resource.deployment_id)
+        return held.deployment if held else None
+
+    def _endpoint(self, resource: Resource) -> tuple[str, ...]:
         found = self.platform.endpoint(resource.name)
         if found is None:
             return ()
+        deployment = self._claimant(resource)
         # The same endpoint in a region that the deployment has left is not its own.
         ours = deployment is not None and resource.name == (
             self.platform.endpoint_name(deployment.region, deployment.endpoint_id)

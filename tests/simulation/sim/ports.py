@@ -248,6 +248,7 @@ class SimPlatform:
         self.mute: set[str] = set()
         self.alone: set[str] = set()
         self.full: set[str] = set()
+        self._sent = scheduler.now
 
     def _begin(
         self, key: str, longest: float, finish: Callable[[], Fault | None]
@@ -287,12 +288,15 @@ class SimPlatform:
         return any(f"/{region}/" in endpoint for region in self.full)
 
     def _paced(self) -> None:
-        """An upload or a deployment begins: not too soon after the last."""
-        self._invariants.paced(self._scheduler.now)
+        """An upload or a deployment begins: it was not sent too soon after another."""
+        self._invariants.paced(self._sent)
 
     def _call(self, name: str, act: Callable[[], Operation | None]) -> Operation:
+        sent = self._scheduler.now
+
         def settled() -> Operation:
             self._settle()
+            self._sent = sent
             return act() or Operation("", done=True)
 
         return self._scheduler.call(name, settled)

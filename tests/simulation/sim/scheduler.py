@@ -30,6 +30,8 @@ class Faults:
         duplicate: A delivery happens twice.
         stale: A read of a record returns the version before.
         full: A region has no machine.
+        slow: Time passes before the call is made, or before its answer comes:
+            seconds as a rule, and now and then longer than a lease.
     """
 
     before: float = 0.03
@@ -39,10 +41,15 @@ class Faults:
     duplicate: float = 0.1
     stale: float = 0.03
     full: float = 0.15
+    slow: float = 0.04
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0)
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
 
+SLOW_SECONDS = (0.1, 8.0)
+STALLED_SECONDS = (20.0, 90.0)
+STALLED = 0.15
+"""Share of the slow calls whose process stands still for longer than a lease."""
 
 MAX_CALLS = 20_000
 """Port calls of one schedule: a hundred times what a long one needs."""
@@ -138,6 +145,7 @@ class Scheduler:
         if self.calls > MAX_CALLS:
             raise EndlessError(f"{name} is call {self.calls}")
         self._switch()
+        self._perhaps_wait(name)
         self._perhaps_die(name, "before")
         if self.chance(self.faults.before):
             self.note(f"{name}: fails before")
@@ -150,11 +158,19 @@ class Scheduler:
         self.note(f"{name}")
         if self.chance(self.faults.delay):
             self._switch()
+        self._perhaps_wait(name)
         self._perhaps_die(name, "after")
         if self.chance(self.faults.after):
             self.note(f"{name}: done, but the answer is lost")
             raise TransientError(f"{name} timed out")
         return result
+
+    def _perhaps_wait(self, name: str) -> None:
+        if self.chance(self.faults.slow / 2):
+            stalled = self.chance(STALLED)
+            seconds = self.between(*(STALLED_SECONDS if stalled else SLOW_SECONDS))
+            self.note(f"{name}: takes {seconds:.2f} s")
+            self.pause(seconds)
 
     def _perhaps_die(self, name: str, when: str) -> None:
         if self.chance(self.faults.kill / 2):
