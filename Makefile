@@ -37,8 +37,8 @@ test: setup ## Run every test
 quick: setup ## Run the tests that start no vLLM and no emulators
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not vllm and not emulators"
 
-simulate: setup ## Run SEEDS simulated schedules (or show one: SEED=7)
-	@PYTHONPATH=tests:tests/simulation $(BIN)/python -m sim --seeds $(or $(SEEDS),20000) $(if $(SEED),--seed $(SEED))
+simulate: setup ## Run SEEDS simulated schedules (or show one: SEED=7; RECORD=1 writes the page)
+	@PYTHONPATH=tests:tests/simulation $(BIN)/python -m sim --seeds $(or $(SEEDS),20000) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
 
 lint: setup ## Check form and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
@@ -117,7 +117,7 @@ bench-people: setup ## Time every command and page to its first output
 	@$(BIN)/python tools/bench_page.py
 
 storm: setup ## Drop DROPS folders in a minute while functions are killed at random
-	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED))
+	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
 
 requirements: ## Write the pinned requirements anew
 	@bash tools/requirements.sh $(BIN)

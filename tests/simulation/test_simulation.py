@@ -16,7 +16,7 @@ from sim.world import run_schedule
 
 from fakes.records import MemoryRecords
 from weightdrop.core.deployment import naming, steps
-from weightdrop.core.deployment.phases import Phase
+from weightdrop.core.deployment.phases import MOVES, Phase
 from weightdrop.core.deployment.record import Deployment, Message
 from weightdrop.errors import StaleError, TransientError
 from weightdrop.ports import Resource, Versioned
@@ -29,6 +29,9 @@ SCHEDULES = 20_000
 CHUNK = 500
 PLANTED = 3_000
 """Schedules within which each planted bug must be found."""
+
+COVERED = 2_000
+"""Schedules within which every move must have been made."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,16 @@ def test_a_seed_replays_exactly() -> None:
 
     assert first == second
     assert len(first) > 50
+
+
+def test_schedules_make_every_move_of_the_table() -> None:
+    """A move that no schedule makes would be a hole in what is proved."""
+    left = {(phase, to) for phase, ways in MOVES.items() for to in ways}
+    for seed in range(COVERED):
+        left -= run_schedule(seed, Faults()).invariants.moves.keys()
+        if not left:
+            return
+    pytest.fail(f"not made in {COVERED} schedules: {sorted(left)}")
 
 
 def forgotten_outbox(patch: pytest.MonkeyPatch) -> None:

@@ -37,9 +37,10 @@ def moved(before: Deployment | None, after: Deployment) -> None:
 
 def _of(before: Deployment | None, revision: Revision) -> Revision:
     """The revision as it was; a new one began by waiting."""
-    known = before.revisions if before else ()
-    blank = replace(revision, phase=Phase.WAITING, phase_since=revision.created)
-    return next((old for old in known if old.number == revision.number), blank)
+    for old in before.revisions if before else ():
+        if old.number == revision.number:
+            return old
+    return replace(revision, phase=Phase.WAITING, phase_since=revision.created)
 
 
 def _left(deployment: Deployment, old: Revision, new: Revision) -> None:

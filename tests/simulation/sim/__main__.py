@@ -11,27 +11,33 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 from sim.scheduler import Faults
-from sim.world import World, run_schedule
+from sim.tally import PAGE, Tally
+from sim.world import World
 
 CHUNK = 1_000
+REPORTED = 50_000
+"""Schedules after which a line says how it goes."""
+
 COLLECTED = 50
 """Schedules after which what they left behind is collected."""
 
 
-def failures(first: int, last: int) -> list[tuple[int, str]]:
-    """Seeds in [first, last) that broke an invariant, and which one."""
+def run(first: int, last: int) -> Tally:
+    """Run the seeds in [first, last) and count what came of them."""
     logging.disable(logging.CRITICAL)
     # A world is one large cycle: it is collected between schedules, not within.
     gc.disable()
-    found = []
+    tally = Tally()
     for seed in range(first, last):
+        world = World(seed, Faults())
         try:
-            run_schedule(seed, Faults())
+            world.run()
         except Exception as error:  # noqa: BLE001 - any end but a good one counts
-            found.append((seed, f"{type(error).__name__}: {error}"))
+            tally.broken.append((seed, f"{type(error).__name__}: {error}"))
+        tally.add(world)
         if seed % COLLECTED == 0:
             gc.collect()
-    return found
+    return tally
 
 
 def show(seed: int) -> int:
@@ -54,25 +60,28 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20_000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, help="show one seed's trace")
+    parser.add_argument("--record", action="store_true", help=f"write {PAGE.name}")
     chosen = parser.parse_args()
     if chosen.seed is not None:
         return show(chosen.seed)
     begun = time.perf_counter()
     starts = range(chosen.first, chosen.first + chosen.seeds, CHUNK)
     end = chosen.first + chosen.seeds
-    found: list[tuple[int, str]] = []
+    tally = Tally()
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for part in pool.map(failures, starts, [min(s + CHUNK, end) for s in starts]):
-            found += part
+        for part in pool.map(run, starts, [min(s + CHUNK, end) for s in starts]):
+            tally += part
+            if tally.schedules % REPORTED == 0:
+                sofar = tally.sentence(time.perf_counter() - begun)
+                print(sofar, file=sys.stderr, flush=True)
     seconds = time.perf_counter() - begun
-    rate = chosen.seeds / seconds
-    print(
-        f"{chosen.seeds} schedules in {seconds:.0f} s, {rate:.0f} a second, "
-        f"{len(found)} broke an invariant"
-    )
-    for seed, words in found[:20]:
+    print(tally.sentence(seconds))
+    for seed, words in tally.broken[:20]:
         print(f"  seed {seed}: {words}")
-    return show(found[0][0]) if found else 0
+    if chosen.record:
+        command = f"make simulate SEEDS={chosen.seeds} RECORD=1"
+        PAGE.write_text(tally.page(seconds, command))
+    return show(tally.broken[0][0]) if tally.broken else 0
 
 
 if __name__ == "__main__":

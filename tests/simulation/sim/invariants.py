@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -31,6 +31,7 @@ class Invariants:
 
     accepted: set[str] = field(default_factory=set)
     sent: list[datetime] = field(default_factory=list)
+    moves: Counter[tuple[Phase, Phase]] = field(default_factory=Counter)
     said: dict[tuple[str, str, int], set[Phase]] = field(
         default_factory=lambda: defaultdict(set)
     )
@@ -43,15 +44,8 @@ class Invariants:
         known = {r.number: r for r in before.revisions} if before else {}
         for revision in after.revisions:
             old = known.get(revision.number)
-            if (
-                old
-                and old.phase is not revision.phase
-                and (revision.phase not in MOVES[old.phase])
-            ):
-                raise InvariantError(
-                    f"3: revision {revision.number} moved {old.phase} -> "
-                    f"{revision.phase}"
-                )
+            if old and old.phase is not revision.phase:
+                self._moved(revision.number, old.phase, revision.phase)
             if revision.phase is Phase.ACCEPTED:
                 self.accepted.add(revision.digest)
             self.said[after.id, revision.digest, revision.attempt].add(revision.phase)
@@ -64,6 +58,11 @@ class Invariants:
         live = [r.number for r in after.revisions if r.deployed]
         if len(live) > 2:
             raise InvariantError(f"2: revisions {live} may all be deployed")
+
+    def _moved(self, number: int, before: Phase, after: Phase) -> None:
+        if after not in MOVES[before]:
+            raise InvariantError(f"3: revision {number} moved {before} -> {after}")
+        self.moves[before, after] += 1
 
     def published(self, message: Message) -> None:
         """An event was published: its phase was written before, its id is one."""

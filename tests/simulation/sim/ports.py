@@ -118,6 +118,7 @@ class SimRecords:
         def act() -> Versioned | None:
             stale = self._scheduler.chance(self._scheduler.faults.stale)
             if stale and deployment_id in self._before:
+                self._scheduler.happened["a record was read as it had been"] += 1
                 return self._before[deployment_id]
             return self.inner.get(deployment_id)
 
@@ -351,6 +352,8 @@ class SimPlatform:
         name = self.endpoint_name(spec.region, spec.endpoint_id)
 
         def finish() -> Fault | None:
+            if self._scheduler.chance(self._scheduler.faults.before):
+                return Fault(Reason.ENDPOINT_FAILED, "no endpoint could be made")
             self.places[name] = Place(name, dict(spec.labels))
             return None
 

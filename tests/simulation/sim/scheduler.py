@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,7 @@ class Scheduler:
         now: The virtual time.
         trace: What happened, for a person; kept only when asked for.
         calls: Port calls so far; more than MAX_CALLS end the run.
+        happened: How often each thing went wrong, by what a person calls it.
     """
 
     seed: int
@@ -93,6 +95,7 @@ class Scheduler:
     now: datetime = START
     trace: list[str] = field(default_factory=list)
     calls: int = 0
+    happened: Counter[str] = field(default_factory=Counter)
     _random: random.Random = field(init=False)
     _waiting: list[tuple[datetime, int, Job]] = field(default_factory=list)
     _ready: list[Job] = field(default_factory=list)
@@ -102,6 +105,11 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+
+    @property
+    def elapsed(self) -> float:
+        """Virtual seconds since the start."""
+        return (self.now - START).total_seconds()
 
     # ------------------------------------------------------ for the ports
 
@@ -135,7 +143,7 @@ class Scheduler:
     def note(self, text: str) -> None:
         """Keep a line of the trace."""
         if self.tracing:
-            self.trace.append(f"{(self.now - START).total_seconds():9.2f} {text}")
+            self.trace.append(f"{self.elapsed:9.2f} {text}")
 
     def call(self, name: str, act: Callable[[], T]) -> T:
         """One port call, with whatever goes wrong with it."""
@@ -149,11 +157,13 @@ class Scheduler:
         self._perhaps_die(name, "before")
         if self.chance(self.faults.before):
             self.note(f"{name}: fails before")
+            self.happened["a call failed, nothing was done"] += 1
             raise TransientError(f"{name} failed")
         try:
             result = act()
         except StaleError:
             self.note(f"{name}: stale")
+            self.happened["a write lost against another, or a generation was gone"] += 1
             raise
         self.note(f"{name}")
         if self.chance(self.faults.delay):
@@ -162,6 +172,7 @@ class Scheduler:
         self._perhaps_die(name, "after")
         if self.chance(self.faults.after):
             self.note(f"{name}: done, but the answer is lost")
+            self.happened["a call was done, its answer lost"] += 1
             raise TransientError(f"{name} timed out")
         return result
 
@@ -170,11 +181,14 @@ class Scheduler:
             stalled = self.chance(STALLED)
             seconds = self.between(*(STALLED_SECONDS if stalled else SLOW_SECONDS))
             self.note(f"{name}: takes {seconds:.2f} s")
+            what = "a process stood still" if stalled else "a call took its time"
+            self.happened[what] += 1
             self.pause(seconds)
 
     def _perhaps_die(self, name: str, when: str) -> None:
         if self.chance(self.faults.kill / 2):
             self.note(f"{name}: killed {when}")
+            self.happened["a process was killed"] += 1
             raise ProcessKilledError
 
     def _switch(self) -> None:
@@ -228,6 +242,7 @@ class Scheduler:
             self._resume(len(self._running) - 1)
             return
         if self.chance(self.faults.duplicate) and not job.once:
+            self.happened["something was delivered twice"] += 1
             self.after(self.between(0, 5), job.name + " (again)", job.run, once=True)
         job.tries += 1
         self.note(f"> {job.name}")
@@ -244,6 +259,7 @@ class Scheduler:
             return
         self._running.remove((task, job))
         if isinstance(ended, BaseException) and not job.once:
+            self.happened["something was delivered again, after a failure"] += 1
             job.due = self.now + timedelta(seconds=min(60, 2**job.tries))
             self._plan(job)
 

@@ -62,7 +62,11 @@ VARIANTS = ["v1", "v1", "v2", "v3", "broken", "mute", "canary", "canary"]
 VARIANTS += ["shy", "sleepy", "brief"]
 """What is dropped: the more often named, the more often."""
 
-STORM_SECONDS = 240.0
+ORDERS = ["retry", "rollback", "undeploy", "promote", "choose"]
+DEEDS = [*ORDERS, "rollback", "drop", "drop", "drop", "half", "delete"]
+"""What people do after their first drop."""
+
+STORM_SECONDS = 600.0
 """How long things go wrong; what is left must then come to rest."""
 
 MAX_STEPS = 20_000
@@ -154,18 +158,22 @@ class Users:
         scheduler = self.world.scheduler
         for name in ("llama", "qwen")[: 1 + scheduler.chance(0.3)]:
             at = scheduler.between(0, 5)
-            for _ in range(1 + scheduler.chance(0.7) + scheduler.chance(0.4)):
-                at += self._visit(name, at)
+            deeds = ["drop", *self._deeds()]
+            for deed in deeds if scheduler.chance(0.9) else deeds[1:]:
+                at += self._visit(deed, name, at)
 
-    def _visit(self, name: str, at: float) -> float:
+    def _deeds(self) -> list[str]:
+        """What follows the first drop: up to four deeds, orders mostly."""
         scheduler = self.world.scheduler
-        deed = scheduler.choose(["drop", "drop", "drop", "order", "half", "delete"])
-        if deed == "order":
-            orders = ["retry", "rollback", "undeploy", "promote", "choose"]
-            order = scheduler.choose(orders)
-            act = self._choose if order == "choose" else self._order
-            scheduler.after(at, f"{order} {name}", act(order, name), once=True)
-            return scheduler.between(5, 60)
+        count = sum(scheduler.chance(share) for share in (0.7, 0.5, 0.4, 0.3))
+        return [scheduler.choose(DEEDS) for _ in range(count)]
+
+    def _visit(self, deed: str, name: str, at: float) -> float:
+        scheduler = self.world.scheduler
+        if deed in ORDERS:
+            act = self._choose if deed == "choose" else self._order
+            scheduler.after(at, f"{deed} {name}", act(deed, name), once=True)
+            return scheduler.between(5, 90)
         variant = scheduler.choose(VARIANTS)
         files = list(FILES + SHARDS)
         order = scheduler.choose(["last", "first", "any"])
@@ -188,7 +196,8 @@ class Users:
                 act(object_name, variant),
                 once=True,
             )
-        return scheduler.between(10, 150)
+        # Soon after, while it is on its way, or once it should serve.
+        return scheduler.between(5, 50) if scheduler.chance(0.5) else 250
 
     def _copy(self, name: str, variant: str) -> Callable[[], None]:
         return lambda: self.world.put(name, f"{variant}-{name.rpartition('/')[2]}")

@@ -58,10 +58,8 @@ IN_FLIGHT = frozenset(
 
 MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.WAITING: frozenset({Phase.ACCEPTED, Phase.REJECTED, Phase.SUPERSEDED}),
-    Phase.REJECTED: frozenset({Phase.SUPERSEDED}),
-    Phase.ACCEPTED: frozenset(
-        {Phase.UPLOADING, Phase.FAILED, Phase.SUPERSEDED, Phase.RETIRED}
-    ),
+    Phase.REJECTED: frozenset(),
+    Phase.ACCEPTED: frozenset({Phase.UPLOADING, Phase.SUPERSEDED, Phase.RETIRED}),
     Phase.UPLOADING: frozenset({Phase.CREATING_ENDPOINT, Phase.FAILED, Phase.RETIRING}),
     Phase.CREATING_ENDPOINT: frozenset({Phase.DEPLOYING, Phase.FAILED, Phase.RETIRING}),
     Phase.DEPLOYING: frozenset(
@@ -69,16 +67,16 @@ MOVES: dict[Phase, frozenset[Phase]] = {
     ),
     Phase.VERIFYING: frozenset({Phase.READY, Phase.FAILED, Phase.RETIRING}),
     Phase.READY: frozenset({Phase.SUPERSEDED, Phase.RETIRING}),
-    Phase.FAILED: frozenset({Phase.ACCEPTED, Phase.SUPERSEDED}),
+    Phase.FAILED: frozenset({Phase.ACCEPTED}),
     Phase.SUPERSEDED: frozenset({Phase.ACCEPTED}),
     Phase.RETIRING: frozenset({Phase.RETIRED}),
     Phase.RETIRED: frozenset({Phase.ACCEPTED}),
 }
 """Every move a revision may make; a test draws ARCHITECTURE.md's diagram from it.
 
-`rejected`, `failed` and a still `waiting` revision are `superseded` when a newer
-digest takes their place; `retry` and `rollback` lead back to `accepted`; where
-a region has no machine, `deploying` begins anew in another.
+A revision that has not started is `superseded` when a newer digest takes its place;
+`retry` and `rollback` lead back to `accepted`; where a region has no machine,
+`deploying` begins anew in another. The simulation makes every one of them.
 """
 
 
