@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from weightdrop.cli.main import _COMMANDS, _MEANT
+
 COMMANDS = (
     *("check", "plan", "up", "demo", "drop", "status", "events"),
     *("ask", "retry", "rollback", "promote", "undeploy"),
@@ -66,6 +68,35 @@ def test_an_unknown_command_is_a_wrong_call(cli: Callable[..., Any]) -> None:
     assert outcome.status == 2
     assert outcome.out == ""
     assert "No such command 'deploy'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("statu", "status"), ("dorp", "drop"), ("deploy", "drop"), ("ls", "status")],
+)
+def test_a_command_that_may_be_meant_is_named(
+    cli: Callable[..., Any], typed: str, meant: str
+) -> None:
+    """A slip of the finger, or what another program calls it."""
+    outcome = cli(typed)
+
+    assert outcome.status == 2
+    assert f"No such command '{typed}'. Did you mean '{meant}'?" in outcome.err
+
+
+def test_every_command_that_is_named_exists() -> None:
+    """What other programs' words lead to is a command of ours, and none of them is."""
+    assert set(_MEANT.values()) <= set(_COMMANDS)
+    assert not set(_MEANT) & set(_COMMANDS)
+
+
+def test_help_shows_lines_as_they_are_written(cli: Callable[..., Any]) -> None:
+    """One line for each shell, ready to be copied, and no mark of the formatter."""
+    outcome = cli("completion", "--help")
+
+    assert "\n  bash:  source <(weightdrop completion bash) " in outcome.out
+    assert "\n  fish:  weightdrop completion fish | source " in outcome.out
+    assert "\\b" not in outcome.out
 
 
 def test_without_a_stack_one_sentence_says_what_to_do(

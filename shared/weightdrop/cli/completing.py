@@ -49,13 +49,13 @@ def folders(
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, *, shell: str) -> int:
-    r"""Print a script that makes SHELL complete commands, options and ids.
+    """Print a script that makes SHELL complete commands, options and ids.
 
     \b
-    bash:  source <(weightdrop completion bash)         in ~/.bashrc
-    zsh:   source <(weightdrop completion zsh)          in ~/.zshrc, after compinit
-    fish:  weightdrop completion fish | source          in config.fish
-    """
+    bash:  source <(weightdrop completion bash)   in ~/.bashrc
+    zsh:   source <(weightdrop completion zsh)    in ~/.zshrc, after compinit
+    fish:  weightdrop completion fish | source    in config.fish
+    """  # noqa: D301  # click wants the character itself: it keeps the lines as they are
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"Nothing is known of {shell}.")

@@ -64,10 +64,8 @@ def local_files(folder: Path, prefix: str) -> list[LocalFile]:
     """The files below `folder` that `check` looks at, too.
 
     Raises:
-        UsageError: If the folder cannot be read, or holds no or too many files.
+        UsageError: If the folder holds no or too many files.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder.")
     listing = FolderArtifacts().list(str(folder), "", limit=MAX_OBJECTS)
     if listing.truncated:
         raise UsageError(f"{folder} holds more than {MAX_OBJECTS} files.")
@@ -161,6 +159,8 @@ def drop(
     gs://PROJECT-weightdrop-models/NAME in the cloud. Files that are there already
     are not copied again.
     """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder.")
     target = find_target(where)
     bucket, prefix = _destination(target, folder, to)
     files = local_files(folder, prefix)
@@ -217,7 +217,13 @@ def _destination(target: Target, folder: Path, to: str) -> tuple[str, str]:
             "`weightdrop up`, name the cloud with --project, or a TARGET like "
             "gs://bucket/prefix."
         )
-    return target.bucket, folder.resolve().name
+    return target.bucket, _name(folder)
+
+
+def _name(folder: Path) -> str:
+    """What a person calls the folder: a link to it goes by its own name."""
+    whole = folder.absolute()
+    return whole.resolve().name if whole.name == ".." else whole.name
 
 
 def _admissible(inspected: Inspected) -> bool:

@@ -46,6 +46,23 @@ _COMMANDS = {
 }
 
 
+_MEANT = {
+    "deploy": "drop",
+    "serve": "up",
+    "start": "up",
+    "list": "status",
+    "ls": "status",
+    "get": "status",
+    "describe": "status",
+    "predict": "ask",
+    "chat": "ask",
+    "delete": "undeploy",
+    "rm": "undeploy",
+    "stop": "undeploy",
+}
+"""Our commands for what other programs call by another name."""
+
+
 class _LazyGroup(click.Group):
     """Knows its commands by name and loads one only when it is used."""
 
@@ -63,6 +80,21 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"weightdrop.cli.{entry.module}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            name = error.command_name
+            message = None
+            if meant := _MEANT.get(name):
+                message = f"No such command {name!r}. Did you mean {meant!r}?"
+            raise click.exceptions.NoSuchCommand(
+                name, message, possibilities=() if meant else _COMMANDS, ctx=ctx
+            ) from None
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str
