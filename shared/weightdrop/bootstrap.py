@@ -224,14 +224,20 @@ class App:
         )
 
     def sweep(self) -> tuple[str, ...]:
-        """Remove what nobody claims, now and then; returns what was removed."""
-        from weightdrop.services.tick import Sweep, sweep_is_due  # noqa: PLC0415
+        """Make platform and records agree, now and then; returns what was removed."""
+        from weightdrop.services.sweep import Sweep, sweep_is_due  # noqa: PLC0415
 
         now = self.clock.now()
         if not sweep_is_due(self._swept, now, every=SWEEP_SECONDS):
             return ()
         self._swept = now
-        sweep = Sweep(self.records, self.platform)
+        sweep = Sweep(
+            records=self.records,
+            bus=self.bus,
+            platform=self.platform,
+            clock=self.clock,
+            settings=self.settings,
+        )
         return tuple(
             name for region in self.settings.regions for name in sweep.run(region)
         )

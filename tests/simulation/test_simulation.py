@@ -23,7 +23,7 @@ from weightdrop.ports import Resource, Versioned
 from weightdrop.services import pace
 from weightdrop.services.pace import Pace
 from weightdrop.services.session import Session
-from weightdrop.services.tick import Sweep
+from weightdrop.services.sweep import Sweep
 
 SCHEDULES = 20_000
 CHUNK = 500

@@ -1,4 +1,4 @@
-"""The tick: look at every record that is due, and at what nobody claims.
+"""The tick: look at every record that is due.
 
 It is the safety net under every event that was lost, and the pulse of every
 operation under way. One record's trouble never keeps it from the next.
@@ -11,17 +11,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from weightdrop import logs, telemetry
-from weightdrop.core.deployment.naming import deployed_model_id
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment
 from weightdrop.errors import StaleError, TransientError, WeightdropError
-from weightdrop.ports import Platform, Records, Resource
+from weightdrop.ports import Records
 from weightdrop.services.admit import Admission
 from weightdrop.services.reconcile import Reconciler
-from weightdrop.services.verify import settle_traffic
 
 log = logging.getLogger(__name__)
 
@@ -145,83 +143,3 @@ class Tick:
             self.records.put(later, version=held.version)
         except StaleError:
             return
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Removes what carries our label and no record claims.
-
-    Attributes:
-        records: The records.
-        platform: Vertex AI.
-    """
-
-    records: Records
-    platform: Platform
-
-    def run(self, region: str) -> tuple[str, ...]:
-        """Remove the orphans of one region; returns their names."""
-        removed: list[str] = []
-        for resource in self.platform.labelled(region):
-            try:
-                removed += self._look(resource)
-            except TransientError as error:
-                log.warning("%s stays for now: %s", resource.name, error)
-        return tuple(removed)
-
-    def _look(self, resource: Resource) -> tuple[str, ...]:
-        if resource.kind == "endpoint":
-            return self._endpoint(resource)
-        deployment = self._claimant(resource)
-        claimed = deployment and any(
-            revision.model_name == resource.name for revision in deployment.revisions
-        )
-        if claimed:
-            return ()
-        self.platform.delete_model(resource.name)
-        log.warning("removed the orphan %s", resource.name)
-        return (resource.name,)
-
-    def _claimant(self, resource: Resource) -> Deployment | None:
-        """Who may claim `resource`: read after it was seen.
-
-        A record claims before the platform makes. Read the other way round, it
-        could be older than what it is to claim.
-        """
-        held = self.records.get(resource.deployment_id)
-        return held.deployment if held else None
-
-    def _endpoint(self, resource: Resource) -> tuple[str, ...]:
-        found = self.platform.endpoint(resource.name)
-        if found is None:
-            return ()
-        deployment = self._claimant(resource)
-        # The same endpoint in a region that the deployment has left is not its own.
-        ours = deployment is not None and resource.name == (
-            self.platform.endpoint_name(deployment.region, deployment.endpoint_id)
-        )
-        claimed = {
-            deployed_model_id(revision.digest)
-            for revision in (deployment.revisions if deployment and ours else ())
-            if revision.deployed
-        }
-        if deployment and ours and _at_rest(deployment):
-            settle_traffic(self.platform, deployment)
-        orphans = tuple(one for one in found.deployed if one not in claimed)
-        for one in orphans:
-            self.platform.undeploy(resource.name, one)
-            log.warning("removed the orphan %s of %s", one, resource.name)
-        if not ours and not found.deployed:
-            self.platform.delete_endpoint(resource.name)
-            return (resource.name,)
-        return tuple(f"{resource.name}/{one}" for one in orphans)
-
-
-def _at_rest(deployment: Deployment) -> bool:
-    """Whether nobody is about to move the deployment's traffic."""
-    return all(revision.phase.resting for revision in deployment.revisions)
-
-
-def sweep_is_due(last: datetime | None, now: datetime, *, every: float) -> bool:
-    """Whether `every` seconds have passed since the last sweep."""
-    return last is None or now - last >= timedelta(seconds=every)

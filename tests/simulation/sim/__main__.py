@@ -71,13 +71,13 @@ def main() -> int:
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
         for part in pool.map(run, starts, [min(s + CHUNK, end) for s in starts]):
             tally += part
+            for seed, words in part.broken:
+                print(f"seed {seed}: {words}", file=sys.stderr, flush=True)
             if tally.schedules % REPORTED == 0:
                 sofar = tally.sentence(time.perf_counter() - begun)
                 print(sofar, file=sys.stderr, flush=True)
     seconds = time.perf_counter() - begun
     print(tally.sentence(seconds))
-    for seed, words in tally.broken[:20]:
-        print(f"  seed {seed}: {words}")
     if chosen.record:
         command = f"make simulate SEEDS={chosen.seeds} RECORD=1"
         PAGE.write_text(tally.page(seconds, command))

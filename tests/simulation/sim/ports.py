@@ -278,6 +278,22 @@ class SimPlatform:
             raise TransientError(f"{key} is being worked on")
         return Operation(self.pending[key], done=False)
 
+    def take_away(self, endpoint: str) -> None:
+        """Somebody removes what is deployed, or the endpoint, in Google's console."""
+        self._settle()
+        place = self.places.get(endpoint)
+        if place is None or any(key.startswith(endpoint) for key in self.pending):
+            return
+        whole = self._scheduler.chance(0.3)
+        one = self._scheduler.choose([*place.deployed, ""])
+        for taken in list(place.deployed) if whole else [one] if one else []:
+            del place.deployed[taken]
+            place.traffic = without(place.traffic, taken)
+            # Whoever did not know yet that it was there may start it again.
+            self.starts[f"{endpoint}/{taken}"] -= 1
+        if whole:
+            del self.places[endpoint]
+
     def _refuse(self, spec: DeploySpec) -> None:
         """What is known at once: no quota, or no room in the region."""
         if self._scheduler.chance(self._scheduler.faults.before / 2):

@@ -40,7 +40,8 @@ from weightdrop.ports import Artifacts
 from weightdrop.services.admit import Admission
 from weightdrop.services.commands import Commands
 from weightdrop.services.reconcile import Reconciler
-from weightdrop.services.tick import Sweep, Tick
+from weightdrop.services.sweep import Sweep
+from weightdrop.services.tick import Tick
 from weightdrop.settings import Settings
 
 BUCKET = "models"
@@ -62,7 +63,7 @@ VARIANTS = ["v1", "v1", "v2", "v3", "broken", "mute", "canary", "canary"]
 VARIANTS += ["shy", "sleepy", "brief"]
 """What is dropped: the more often named, the more often."""
 
-ORDERS = ["retry", "rollback", "undeploy", "promote", "choose"]
+ORDERS = ["retry", "rollback", "undeploy", "promote", "choose", "take"]
 DEEDS = [*ORDERS, "rollback", "drop", "drop", "drop", "half", "delete"]
 """What people do after their first drop."""
 
@@ -171,7 +172,7 @@ class Users:
     def _visit(self, deed: str, name: str, at: float) -> float:
         scheduler = self.world.scheduler
         if deed in ORDERS:
-            act = self._choose if deed == "choose" else self._order
+            act = {"choose": self._choose, "take": self._take}.get(deed, self._order)
             scheduler.after(at, f"{deed} {name}", act(deed, name), once=True)
             return scheduler.between(5, 90)
         variant = scheduler.choose(VARIANTS)
@@ -212,6 +213,17 @@ class Users:
                 getattr(self.world.commands, order)(identity)
             except (PermanentError, StaleError) as error:
                 self.world.scheduler.note(f"refused: {error}")
+
+        return run
+
+    def _take(self, order: str, name: str) -> Callable[[], None]:
+        """Somebody takes away what serves, and tells nobody."""
+        del order
+
+        def run() -> None:
+            held = self.world.records.fresh(naming.deployment_id(BUCKET, name))
+            if held is not None:
+                self.world.platform.take_away(held.deployment.endpoint_name)
 
         return run
 
@@ -262,7 +274,9 @@ class World:
         self.tick = Tick(
             self.records, self.admission, self.reconciler, each=self._side_by_side
         )
-        self.sweeper = Sweep(_Fresh(self.records), self.platform)
+        self.sweeper = Sweep(
+            _Fresh(self.records), self.bus, self.platform, clock, SETTINGS
+        )
         self._generation = 0
         self._plant_strangers()
 
@@ -375,7 +389,22 @@ class World:
         self._check_the_end()
 
     def _over(self) -> bool:
-        return self._quiet() and self.orphan not in self.platform.places
+        return (
+            self._quiet()
+            and self.orphan not in self.platform.places
+            and all(
+                self._deployed(held) == served_by(held) for held in self.deployments()
+            )
+        )
+
+    def _agrees(self, deployment: Deployment) -> bool:
+        return self._deployed(deployment) == served_by(deployment)
+
+    def _deployed(self, deployment: Deployment) -> set[str]:
+        """What the platform has on the deployment's endpoint."""
+        name = self.platform.endpoint_name(deployment.region, deployment.endpoint_id)
+        place = self.platform.places.get(name)
+        return set(place.deployed) if place else set()
 
     def _quiet(self) -> bool:
         """Whether nothing is left to go wrong: the storm need not last on."""
@@ -417,7 +446,7 @@ class World:
         if elsewhere or deployment.leftovers:
             raise InvariantError(f"5: left behind: {elsewhere} {deployment.leftovers}")
         self._check_models(deployment)
-        deployed = set(place.deployed) if place else set()
+        deployed = self._deployed(deployment)
         claimed = served_by(deployment)
         if deployed != claimed:
             raise InvariantError(

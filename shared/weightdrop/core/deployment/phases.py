@@ -98,6 +98,7 @@ class Reason(StrEnum):
     PLATFORM = "platform"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
+    REMOVED = "removed"
 
     @property
     def retryable(self) -> bool:
@@ -133,5 +134,7 @@ ADVICE: dict[Reason, str] = {
     Reason.PLATFORM: "Read the platform's message, then `weightdrop retry`.",
     Reason.WITHDRAWN: "Undeployed on request; `weightdrop retry` brings it back.",
     Reason.EXPIRED: "Its ttl ran out; `weightdrop retry` brings it back.",
+    Reason.REMOVED: "Somebody undeployed it outside Weightdrop; `weightdrop retry` "
+    "brings it back.",
 }
 """What to do about each reason, for a person."""

@@ -1,0 +1,128 @@
+"""The sweep makes agree what the platform has and what the records say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fakes.pipeline import Pipeline, own
+from weightdrop.core.deployment import naming
+from weightdrop.core.deployment.phases import Phase, Reason
+from weightdrop.errors import PermanentError
+from weightdrop.ports import Endpoint, EndpointSpec
+from weightdrop.services.sweep import Sweep
+
+
+def sweep(pipeline: Pipeline) -> tuple[str, ...]:
+    """Sweep the deployment's region once; returns what was removed."""
+    return Sweep(
+        pipeline.records,
+        pipeline.bus,
+        pipeline.platform,
+        pipeline.clock,
+        pipeline.settings,
+    ).run(pipeline.deployment.region)
+
+
+def serving() -> Pipeline:
+    """A deployment that serves."""
+    pipeline = Pipeline()
+    pipeline.drop(1)
+    pipeline.run()
+    assert pipeline.phases() == {1: Phase.READY}
+    return pipeline
+
+
+def stranger(pipeline: Pipeline, name: str, **labels: str) -> str:
+    """An endpoint that no record claims."""
+    region = pipeline.deployment.region
+    pipeline.platform.create_endpoint(EndpointSpec(region, name, name, labels))
+    pipeline.platform.settle()
+    return pipeline.platform.endpoint_name(region, name)
+
+
+def test_what_serves_is_left_alone() -> None:
+    """Nothing is removed, and the record stays as it is."""
+    pipeline = serving()
+    before = pipeline.deployment
+
+    assert sweep(pipeline) == ()
+    assert pipeline.deployment == before
+
+
+def test_only_what_carries_our_label_is_removed() -> None:
+    """An orphan of ours goes, somebody else's endpoint stays."""
+    pipeline = serving()
+    ours = stranger(pipeline, "gone", **naming.labels("gone-00000000", "f" * 64))
+    theirs = stranger(pipeline, "theirs", team="theirs")
+
+    assert sweep(pipeline) == (ours,)
+    assert pipeline.platform.endpoint(ours) is None
+    assert pipeline.platform.endpoint(theirs) is not None
+
+
+def test_one_refusal_keeps_nothing_else_from_being_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What may not be deleted stays, and the next one is looked at."""
+    pipeline = serving()
+    orphans = [
+        stranger(pipeline, name, **naming.labels("gone-00000000", "f" * 64))
+        for name in ("kept", "removed")
+    ]
+    honest = pipeline.platform.delete_endpoint
+
+    def refused(name: str) -> None:
+        if name == orphans[0]:
+            raise PermanentError("no permission")
+        honest(name)
+
+    monkeypatch.setattr(pipeline.platform, "delete_endpoint", refused)
+
+    assert sweep(pipeline) == (orphans[1],)
+
+
+@pytest.mark.parametrize("endpoint", [False, True], ids=["model", "endpoint"])
+def test_what_was_taken_away_is_no_longer_called_ready(*, endpoint: bool) -> None:
+    """Whoever asks is told, so is who listens, and a retry brings it back."""
+    pipeline = serving()
+    name = pipeline.deployment.endpoint_name
+    pipeline.platform.undeploy(name, own(1))
+    pipeline.platform.settle()
+    if endpoint:
+        pipeline.platform.delete_endpoint(name)
+
+    sweep(pipeline)
+    pipeline.run()
+    retired = pipeline.revision(1)
+    told = [
+        json.loads(message.data)
+        for message in pipeline.records.events(pipeline.id, limit=100)
+        if message.type.endswith("retired.v1")
+    ]
+    pipeline.commands.retry(pipeline.id)
+    pipeline.run()
+
+    assert (retired.phase, retired.reason) == (Phase.RETIRED, Reason.REMOVED)
+    assert [event["reason"] for event in told] == ["removed"]
+    assert pipeline.phases() == {1: Phase.READY}
+
+
+def test_what_has_just_come_up_was_not_taken_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An endpoint that was looked at before the record called it ready says nothing."""
+    pipeline = serving()
+    honest = pipeline.platform.endpoint
+    early = [Endpoint(pipeline.deployment.endpoint_name, "dns.example", (), ())]
+    monkeypatch.setattr(
+        pipeline.platform,
+        "endpoint",
+        lambda name: early.pop() if early else honest(name),
+    )
+
+    sweep(pipeline)
+
+    assert not early
+    assert pipeline.phases() == {1: Phase.READY}
