@@ -1,0 +1,1 @@
+"""The benchmark of the warm control plane: what is loaded, and what is measured."""
