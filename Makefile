@@ -117,7 +117,7 @@ bench-people: setup ## Time every command and page to its first output
 	@$(BIN)/python tools/bench_page.py
 
 storm: setup ## Drop DROPS folders in a minute while functions are killed at random
-	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
+	@PYTHONPATH=tests:tools $(BIN)/python tools/storm.py --drops $(or $(DROPS),1000) $(if $(SEED),--seed $(SEED))
 
 requirements: ## Write the pinned requirements anew
 	@bash tools/requirements.sh $(BIN)
