@@ -80,8 +80,8 @@ class Session:
             if message.type and message.id not in known
         )
         outbox = tuple(m for m in changed.outbox if m.id not in self._sent)
-        stripped = replace(changed, outbox=outbox, updated=now)
-        stripped = replace(stripped, due=due(stripped, now, self.poll))
+        when = due(changed, now, self.poll, owing=bool(outbox))
+        stripped = replace(changed, outbox=outbox, updated=now, due=when)
         if self.held is None:
             self.held = self.records.create(stripped, events=fresh)
         else:
@@ -182,4 +182,5 @@ class Session:
         said = self.deployment.due
         if said is None or said > now:
             return False
-        return due(self.deployment, now, self.poll) != said
+        owing = bool(self.deployment.outbox)
+        return due(self.deployment, now, self.poll, owing=owing) != said

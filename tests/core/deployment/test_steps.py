@@ -95,7 +95,7 @@ def test_a_ttl_ends_a_ready_revision_and_wakes_the_tick_for_it() -> None:
     end = NOON + timedelta(seconds=60)
 
     assert isinstance(steps.next_step(deployment, NOON), steps.Rest)
-    assert end == steps.due(deployment, NOON, poll=1)
+    assert end == steps.due(deployment, NOON, poll=1, owing=False)
     assert isinstance(steps.next_step(deployment, end), steps.Withdraw)
 
 
@@ -103,4 +103,4 @@ def test_a_record_at_rest_costs_no_tick() -> None:
     """Nothing to do means never due."""
     deployment = make_deployment(revisions=(make_revision(phase=Phase.REJECTED),))
 
-    assert steps.due(deployment, NOON, poll=1) is None
+    assert steps.due(deployment, NOON, poll=1, owing=False) is None

@@ -164,9 +164,9 @@ class Users:
                 at += self._visit(deed, name, at)
 
     def _deeds(self) -> list[str]:
-        """What follows the first drop: up to four deeds, orders mostly."""
+        """What follows the first drop: nothing, or up to four deeds, orders mostly."""
         scheduler = self.world.scheduler
-        count = sum(scheduler.chance(share) for share in (0.7, 0.5, 0.4, 0.3))
+        count = sum(scheduler.chance(0.3) for _ in range(4))
         return [scheduler.choose(DEEDS) for _ in range(count)]
 
     def _visit(self, deed: str, name: str, at: float) -> float:

@@ -232,15 +232,18 @@ def _alone(*revisions: Revision) -> bool:
     return any(revision.options.scale_to_zero for revision in revisions)
 
 
-def due(deployment: Deployment, now: datetime, poll: float) -> datetime | None:
+def due(
+    deployment: Deployment, now: datetime, poll: float, *, owing: bool
+) -> datetime | None:
     """When a tick must look at the record again; None if there is no need.
 
     Args:
         deployment: The record.
         now: The present.
         poll: Seconds to leave the platform alone while it works.
+        owing: Whether messages of it are still to be published.
     """
-    if deployment.outbox:
+    if owing:
         return now
     candidates: list[datetime] = []
     if not isinstance(next_step(deployment, now), Rest):
