@@ -101,7 +101,7 @@ def build(
     words = ["--model", model, "--uds", socket, *kept]
     defaults = {**_DEFAULTS, **({} if machine.gpu else _cpu(machine))}
     for name, value in defaults.items():
-        if name not in names:
+        if not names & {name, f"--no-{name.removeprefix('--')}"}:
             words += [name, value] if value else [name]
     return Arguments(tuple(words), dropped, overlap="--load-format" not in names)
 

@@ -17,6 +17,7 @@ from weightdrop_serving.dispatch import (
     Response,
     Scope,
     Send,
+    answered,
     collect,
     replay,
     request_scope,
@@ -56,12 +57,17 @@ async def lone(
     body = msgspec.json.encode(call.body)
     inner = request_scope(scope, call.path, len(body), None)
     response = Response()
+    whole = False
 
     async def send(message: Message) -> None:
+        nonlocal whole
         if response.add(message):
+            whole = True
             await answer(_outcome(batch, response))
 
-    await app(inner, replay(body, receive), send)
+    if not await answered(app, inner, replay(body, receive), send) and not whole:
+        response.status = 500
+        await answer(_outcome(batch, response))
 
 
 def _outcome(batch: Batch, response: Response) -> Outcome:
@@ -215,7 +221,9 @@ class Run:
                     for data in filter(None, map(_data, events)):
                         await queue.put(_Piece(number, data))
 
-            await self._app(scope, replay(body, until(self._gone)), send)
+            receive = replay(body, until(self._gone))
+            if not await answered(self._app, scope, receive, send):
+                response.status = 500
             failed = None if response.ok else response
             await queue.put(_Piece(number, b"", failed=failed, last=True))
 

@@ -53,8 +53,8 @@ class Control:
             with self._socket.makefile("rb") as lines:
                 while line := lines.readline(_LONGEST_LINE):
                     self._deliver(str(json.loads(line)["order"]))
-        except (OSError, ValueError, KeyError):
-            pass  # a line that cannot be read is as good as none
+        except (OSError, ValueError, KeyError, RuntimeError):
+            pass  # a line that cannot be read, or obeyed, is as good as none
         self._on_end()
 
     def _deliver(self, order: str) -> None:

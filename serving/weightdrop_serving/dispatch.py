@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+from weightdrop_serving import logs
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -96,11 +99,28 @@ def until(gone: asyncio.Event) -> Receive:
 
 
 async def collect(app: App, scope: Scope, receive: Receive) -> Response:
-    """Call `app` and gather the whole response."""
+    """Call `app` and gather the whole response; 500 where it breaks."""
     response = Response()
 
     async def send(message: Message) -> None:
         response.add(message)
 
-    await app(scope, receive, send)
+    if not await answered(app, scope, receive, send):
+        response.status = 500
     return response
+
+
+async def answered(app: App, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Call `app`; whether it came to its end.
+
+    An application that breaks sends its error and then raises it again, for the
+    server's log. It goes to the log here too, and one call of several does not take
+    the others along.
+    """
+    try:
+        await app(scope, receive, send)
+    except Exception as error:  # noqa: BLE001  # of whatever broke in vLLM
+        trace = "".join(traceback.format_exception(error))
+        logs.write("note", f"{scope['path']} broke: {trace}", severity="ERROR")
+        return False
+    return True

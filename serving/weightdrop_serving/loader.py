@@ -91,7 +91,7 @@ def _loader_class() -> type[Any]:
         def load_model(self, *given: Any, **named: Any) -> Any:
             """Load, and say what vLLM does next, which takes minutes on a GPU."""
             loaded = super().load_model(*given, **named)
-            model_config = named["model_config"] if named else given[1]
+            model_config = named.get("model_config") or given[1]
             logs.write("compiling", _next_step(eager=model_config.enforce_eager))
             return loaded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 from pathlib import Path
@@ -51,16 +52,14 @@ def remove_leftover_segments(since: float) -> int:
     Returns:
         How many were removed.
     """
-    candidates = [
-        path
-        for path in _SHARED_MEMORY.glob("psm_*")
-        if path.stat().st_uid == os.geteuid() and path.stat().st_mtime >= since
-    ]
     removed = 0
-    for path in candidates:
-        if not _mapped(path.name):
-            path.unlink(missing_ok=True)
-            removed += 1
+    for path in _SHARED_MEMORY.glob("psm_*"):
+        with contextlib.suppress(OSError):  # another process removed it just now
+            status = path.stat()
+            ours = status.st_uid == os.geteuid() and status.st_mtime >= since
+            if ours and not _mapped(path.name):
+                path.unlink()
+                removed += 1
     return removed
 
 

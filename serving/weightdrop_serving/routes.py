@@ -118,19 +118,22 @@ class VertexApp:
         return True
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        started = over = False
         size = 0
 
         async def bounded() -> Message:
-            nonlocal size
+            nonlocal size, over
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._limits.body and not started:
+            over = size > self._limits.body and not started
+            if over:
                 raise _TooLargeError
             return message
 
         async def watched(message: Message) -> None:
             nonlocal started
+            if over:
+                return  # what FastAPI makes of the error: a 400
             started = True
             await self._write(send, message)
 
@@ -139,9 +142,10 @@ class VertexApp:
             return
         self._health.enter()
         try:
-            await self._app(scope, bounded, watched)
-        except _TooLargeError:
-            await self._too_large(send)
+            with contextlib.suppress(_TooLargeError):
+                await self._app(scope, bounded, watched)
+            if over:
+                await self._too_large(send)
         finally:
             self._health.leave()
 

@@ -25,6 +25,7 @@ class Engine:
 
     A prompt's answer is `<prompt>`. A prompt of `hold` waits until it is released
     or its client goes away; `max_tokens` of -1 is refused as vLLM refuses it.
+    `break` fails as nobody foresaw, and `tear` does so in the middle of a stream.
     """
 
     def __init__(self) -> None:
@@ -40,23 +41,21 @@ class Engine:
                 Route("/v1/completions", self._answer, methods=["POST"]),
                 Route("/v1/chat/completions", self._answer, methods=["POST"]),
                 Route("/health", lambda _: Response(), methods=["GET"]),
-            ]
+            ],
+            exception_handlers={Exception: _broken},
         )
 
     async def _answer(self, request: Request) -> Response:
-        body = await request.json()
+        try:
+            body = await request.json()
+        except Exception:  # noqa: BLE001  # as FastAPI does, whatever it was
+            return JSONResponse({"error": {"message": "cannot be parsed"}}, 400)
         self.requests.append(body)
         self.request_ids.append(request.headers.get("x-request-id", ""))
         chat = request.url.path.endswith("chat/completions")
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
-        if body.get("max_tokens") == -1:
-            error = {"message": "max_tokens must be at least 1", "type": "BadRequest"}
-            return JSONResponse({"error": error | {"code": 400}}, 400)
-        model = body.get("model") or SERVED[0]
-        if model not in SERVED:
-            return JSONResponse({"error": {"message": f"no {model}"}}, 404)
-        if prompt == "busy":
-            return JSONResponse({"error": {"message": "queue is full"}}, 503)
+        if refusal := _refusal(body, prompt):
+            return refusal
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -70,7 +69,9 @@ class Engine:
             return StreamingResponse(events, media_type="text/event-stream")
         text = f"<{prompt}>"
         choice = {"message": {"content": text}} if chat else {"text": text}
-        return JSONResponse({"model": model, "choices": [choice]})
+        return JSONResponse(
+            {"model": body.get("model") or SERVED[0], "choices": [choice]}
+        )
 
     async def _hold(self, request: Request) -> bool:
         """Wait for a release; whether the client stayed."""
@@ -90,10 +91,30 @@ class Engine:
 
     async def _events(self, prompt: str, *, chat: bool) -> AsyncIterator[bytes]:
         for piece in ("<", prompt, ">"):
+            if prompt == "tear" and piece == ">":
+                raise RuntimeError("torn")
             choice = {"delta": {"content": piece}} if chat else {"text": piece}
             yield b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
             await asyncio.sleep(0)
         yield b": keep-alive\n\ndata: [DONE]\n\n"
+
+
+def _refusal(body: dict[str, Any], prompt: object) -> Response | None:
+    if body.get("max_tokens") == -1:
+        error = {"message": "max_tokens must be at least 1", "type": "BadRequest"}
+        return JSONResponse({"error": error | {"code": 400}}, 400)
+    if (model := body.get("model")) and model not in SERVED:
+        return JSONResponse({"error": {"message": f"no {model}"}}, 404)
+    if prompt == "busy":
+        return JSONResponse({"error": {"message": "queue is full"}}, 503)
+    if prompt == "break":
+        raise RuntimeError("broken")
+    return None
+
+
+async def _broken(_request: Request, error: Exception) -> JSONResponse:
+    """As vLLM answers an error of its own, which Starlette then raises again."""
+    return JSONResponse({"error": {"message": str(error)}}, 500)
 
 
 @dataclass

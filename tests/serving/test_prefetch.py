@@ -87,7 +87,7 @@ def test_faults_that_pass_are_waited_out(
 @pytest.mark.parametrize(
     ("fault", "status", "word"),
     [
-        (500, Exit.STORAGE_UNREACHABLE, "after 7 tries"),
+        (500, Exit.STORAGE_UNREACHABLE, "after 8 tries"),
         (403, Exit.STORAGE_DENIED, "objectViewer"),
         (404, Exit.WEIGHTS_MISSING, "deleted or replaced"),
         ("corrupt", Exit.WEIGHTS_UNUSABLE, "crc32c"),
@@ -122,7 +122,7 @@ def test_a_bucket_that_goes_away_is_given_up(drop: Path, tmp_path: Path) -> None
 
     with emulator(drop, Conditions(fault=leave)) as service:
         threading.Thread(target=lambda: asked.wait() and service.stop()).start()
-        with pytest.raises(ServingError, match="after 7 tries") as caught:
+        with pytest.raises(ServingError, match="after 8 tries") as caught:
             _fetch(service, tmp_path / "out")
     assert caught.value.status is Exit.STORAGE_UNREACHABLE
     assert not list((tmp_path / "out").glob("*.safetensors"))
@@ -257,6 +257,47 @@ def test_a_copy_can_be_stopped(drop: Path, tmp_path: Path) -> None:
         with pytest.raises(ServingError) as caught:
             copy.copy(files)
     assert caught.value.status is Exit.STOPPED
+
+
+def test_a_copy_that_was_stopped_before_does_not_look_complete(
+    drop: Path, tmp_path: Path
+) -> None:
+    """Returning means that everything is there."""
+    (tmp_path / "out").mkdir()
+    with emulator(drop) as service:
+        copy = Prefetch(
+            Bucket("gs://bench/m", service.url), tmp_path / "out", streams=4
+        )
+        files = copy.listing()
+        copy.cancel()
+        with pytest.raises(ServingError) as caught:
+            copy.copy(files)
+    assert caught.value.status is Exit.STOPPED
+
+
+def test_after_the_last_try_nothing_is_waited_for(
+    drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight tries have seven waits between them, each longer than the one before."""
+    waits: list[int] = []
+
+    def noted(number: int) -> float:
+        waits.append(number)
+        return 0.0
+
+    longest = [
+        max(prefetch._wait_before(number) for _ in range(100)) for number in range(1, 8)
+    ]
+    monkeypatch.setattr(prefetch, "_wait_before", noted)
+    (tmp_path / "out").mkdir()
+    with emulator(drop, Conditions(fault=lambda *_: 500)) as service:
+        copy = Prefetch(
+            Bucket("gs://bench/m", service.url), tmp_path / "out", streams=1
+        )
+        with pytest.raises(ServingError, match="after 8 tries"):
+            copy.copy(copy.listing()[:1])
+    assert waits == list(range(1, 8))
+    assert longest == sorted(longest)
 
 
 def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:

@@ -462,3 +462,40 @@ class TestHealthRoute:
             assert (await held).status == 200
 
         tell(story)
+
+
+class TestBreaks:
+    """What nobody foresaw: vLLM answers 500 and raises its error again."""
+
+    @pytest.mark.parametrize(
+        "instances", [["break"], ["a", "break", "hold"], ["hold", "break"]]
+    )
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_one_that_breaks_fails_the_request(
+        self, instances: list[str], stream: bool
+    ) -> None:
+        """The error names it, and the others are stopped."""
+
+        async def story(desk: Desk) -> None:
+            body = {"instances": instances, "stream": stream}
+            answer = await desk.ask(body=body)
+            where = instances.index("break")
+            assert answer.status == 500
+            assert answer.json["error"]["message"] == f"instances[{where}]: broken"
+            assert (desk.engine.under_way, desk.health.in_flight) == (0, 0)
+
+        tell(story)
+
+    def test_a_stream_that_tears_says_so(self) -> None:
+        """What came before is kept; the error and the end come after it."""
+
+        async def story(desk: Desk) -> None:
+            answer = await desk.ask(body={"instances": ["tear", "b"], "stream": True})
+            *events, last = _events(answer.body)
+            errors = [event["error"] for event in events if "error" in event]
+            texts = [e["choices"][0]["text"] for e in events if e["instance"] == 1]
+            assert answer.status == 200
+            assert [error["code"] for error in errors] == [500]
+            assert ("".join(texts), last) == ("<b>", "[DONE]")
+
+        tell(story)

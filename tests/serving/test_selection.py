@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,14 @@ from drops.stores import MemoryArtifacts
 from weightdrop.core.artifacts import engine_args
 from weightdrop.core.deployment.admission import relevant
 from weightdrop.services.listing import list_drop
-from weightdrop_serving import arguments, environment, folders, selection
+from weightdrop_serving import (
+    arguments,
+    control,
+    environment,
+    folders,
+    machine,
+    selection,
+)
 from weightdrop_serving.arguments import Machine
 from weightdrop_serving.failures import Exit, ServingError
 from weightdrop_serving.health import Health, State
@@ -131,6 +141,11 @@ class TestArguments:
         assert _build().overlap
         assert not _build(word, "runai_streamer").overlap
 
+    def test_without_a_gpu_nothing_is_compiled_unless_asked(self) -> None:
+        """`--no-enforce-eager` is not overruled by what comes after it."""
+        assert "--enforce-eager" in _build().words
+        assert "--enforce-eager" not in _build("--no-enforce-eager").words
+
     def test_no_gpu_drops_what_needs_one(self) -> None:
         """Both spellings, values included, and no more."""
         built = _build(
@@ -228,6 +243,45 @@ class TestHealth:
         health = Health(clock=lambda: 0, hang_seconds=4, dead=lambda: True)
         health.answered = True
         assert health.verdict().state is State.DEAD
+
+
+class TestControl:
+    """The line between the engine's process and its supervisor."""
+
+    def test_an_order_that_cannot_be_taken_ends_the_process(self) -> None:
+        """Nobody else would notice that the supervisor is gone."""
+        ended = threading.Event()
+        ours, theirs = socket.socketpair()
+        with ours:
+            line = control.Control(theirs.detach(), ended.set)
+
+            def broken(order: str) -> None:
+                raise RuntimeError(f"the loop is closed: {order}")
+
+            line.deliver_to(broken)
+            line.watch()
+            ours.sendall(b'{"order": "drain"}\n')
+            assert ended.wait(10)
+        line._socket.close()
+
+
+class TestLeftovers:
+    """Shared memory of processes that were killed."""
+
+    def test_only_what_is_left_of_ours_goes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that another process removes meanwhile disturbs nobody."""
+        for name in ("psm_left", "psm_old", "other"):
+            (tmp_path / name).touch()
+        os.utime(tmp_path / "psm_old", (1, 1))
+        (tmp_path / "psm_gone").symlink_to(tmp_path / "nothing")
+        monkeypatch.setattr(machine, "_SHARED_MEMORY", tmp_path)
+
+        assert machine.remove_leftover_segments(since=100) == 1
+        assert not (tmp_path / "psm_left").exists()
+        assert (tmp_path / "psm_old").exists()
+        assert (tmp_path / "other").exists()
 
 
 class TestFolders:
