@@ -94,7 +94,7 @@ bench-serving: setup ## Measure what the Vertex route costs, beside vLLM itself 
 	@$(BIN)/python tools/bench_page.py
 
 bench-start: setup ## Measure time to health beside Google's way and run:ai's streamer
-	@PYTHONPATH=tools $(BIN)/python tools/bench_start.py $(if $(STREAMER),--streamer $(STREAMER))
+	@PYTHONPATH=tools $(BIN)/python tools/bench_start.py $(if $(STREAMER),--streamer $(STREAMER)) $(if $(CACHE),--cache)
 	@$(BIN)/python tools/bench_page.py
 
 families: setup ## Serve a tiny model of every family and write docs/families.md

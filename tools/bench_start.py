@@ -2,7 +2,9 @@
 
 Writes docs/benchmarks/start.md. run:ai's packages come from PyPI into build/streamer
 when they are not there. All ways serve the same model with the same engine arguments
-and take turns; medians are compared. Exit status: 0 when every limit is kept, else 1.
+and take turns; medians are compared. With --cache: what a start saves that finds the
+compile cache of an earlier one, in docs/benchmarks/start-cache.md. Exit status: 0 when
+every limit is kept, else 1.
 """
 
 from __future__ import annotations
@@ -10,36 +12,31 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
-import http.client
 import os
 import platform
 import random
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from servingbench import ways
+from servingbench import caching, starts, ways
 
 from weightdrop.local.tiny_model import Size, make_tiny_llama
-from weightdrop_serving import kinship
 
 _SIZE: Final = Size(
     hidden=1024, intermediate=4096, layers=14, heads=16, key_value_heads=8, head_dim=64
 )
 _FIRST_BYTE_SECONDS: Final = 0.03
 _STREAM_RATE: Final = 60e6  # bytes per second
-_LONGEST_START: Final = 600.0
 _LARGEST_RATIO: Final = 0.65
 _SMALLEST_SPEEDUP: Final = 2.0
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _PAGE: Final = _ROOT / "docs" / "benchmarks" / "start.md"
+_CACHE_PAGE: Final = _PAGE.with_name("start-cache.md")
 _STREAMER: Final = _ROOT / "build" / "streamer"
 # Without their dependencies, which vLLM has brought already.
 _PACKAGES: Final = (
@@ -83,44 +80,6 @@ def _service(root: Path) -> Iterator[str]:
         process.wait()
 
 
-def _healthy(port: int, route: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        connection.request("GET", route)
-        return connection.getresponse().status == 200  # noqa: PLR2004  # HTTP's own
-    return False
-
-
-def _measure(way: ways.Way, work: Path, log: Path) -> float:
-    """Seconds from the start of the way's first process to its health."""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    began = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            way.command(work),
-            env={**os.environ, **way.environment(work)},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        while not _healthy(way.port, way.health):
-            if process.poll() is not None or time.monotonic() - began > _LONGEST_START:
-                tail = log.read_text(encoding="utf-8", errors="replace")[-3000:]
-                raise RuntimeError(f"{way.name} did not start:\n{tail}")
-            time.sleep(0.05)
-        return time.monotonic() - began
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        while kinship.group_members(process.pid):
-            os.killpg(process.pid, signal.SIGKILL)
-            time.sleep(0.05)
-        shutil.rmtree(work, ignore_errors=True)
-
-
 def _fetch_streamer(folder: Path) -> Path:
     """Install run:ai's packages into `folder` unless they are there."""
     if not (folder / "runai_model_streamer").is_dir():
@@ -136,7 +95,7 @@ def _rounds(chosen: list[ways.Way], base: Path, runs: int) -> dict[str, list[flo
     order = random.Random(0)  # noqa: S311  # an order, not a secret
     for number in range(runs + 1):
         for way in order.sample(chosen, len(chosen)):
-            seconds = _measure(way, base / "work", base / f"{way.name}.log")
+            seconds = starts.measure(way, base / "work", base / f"{way.name}.log")
             sys.stderr.write(f"{way.name}: {seconds:.1f} s\n")
             if number:  # the first round fills the caches that a second start finds
                 times[way.name].append(seconds)
@@ -193,14 +152,7 @@ def page(
     return "\n".join(lines), missed
 
 
-def main() -> int:
-    """Measure, write the page, and say whether the limits are kept."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--streamer", type=Path, default=_STREAMER)
-    parser.add_argument("--page", type=Path, default=_PAGE)
-    words = parser.parse_args()
-    streamer = _fetch_streamer(words.streamer.absolute())
+def _compare_ways(streamer: Path, runs: int) -> tuple[str, list[str]]:
     with contextlib.ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = base / "bucket" / "m"
@@ -208,14 +160,37 @@ def main() -> int:
         size = sum(file.stat().st_size for file in model.iterdir())
         endpoint = stack.enter_context(_service(base / "bucket"))
         chosen = ways.all_ways(endpoint, base / "cache", streamer)
-        times = _rounds(chosen, base, words.runs)
+        times = _rounds(chosen, base, runs)
         rates = {
             name: ways.throughput(name, endpoint, base / "copy", streamer)
             for name in (_OURS, "runai")
         }
-    text, missed = page(times, rates, size)
-    words.page.parent.mkdir(parents=True, exist_ok=True)
-    words.page.write_text(text, encoding="utf-8")
+    return page(times, rates, size)
+
+
+def _compare_caches(runs: int) -> tuple[str, list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "m"
+        make_tiny_llama(model, size=_SIZE)
+        return caching.page(caching.rounds(model, Path(folder), runs))
+
+
+def main() -> int:
+    """Measure, write the page, and say whether the limits are kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--streamer", type=Path, default=_STREAMER)
+    parser.add_argument("--cache", action="store_true")
+    parser.add_argument("--page", type=Path)
+    words = parser.parse_args()
+    if words.cache:
+        text, missed = _compare_caches(words.runs)
+    else:
+        streamer = _fetch_streamer(words.streamer.absolute())
+        text, missed = _compare_ways(streamer, words.runs)
+    place: Path = words.page or (_CACHE_PAGE if words.cache else _PAGE)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     return int(bool(missed))
 

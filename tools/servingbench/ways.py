@@ -170,6 +170,33 @@ def _ours(name: str, endpoint: str, cache: Path, *, fork: bool) -> Way:
     )
 
 
+def kept(name: str, model: Path, cache: Path, words: tuple[str, ...]) -> Way:
+    """The container, with `model` in a folder and what it keeps in `cache`.
+
+    Args:
+        name: What it is called in the report.
+        model: The model's folder.
+        cache: What outlives a run.
+        words: More arguments for vLLM.
+    """
+    port = _port()
+    return Way(
+        name,
+        port,
+        "/vertex/health",
+        (sys.executable, "-m", "weightdrop_serving", *words),
+        (
+            ("AIP_HTTP_PORT", str(port)),
+            ("AIP_STORAGE_URI", str(model)),
+            ("WEIGHTDROP_SERVING_HOST", "127.0.0.1"),
+            ("WEIGHTDROP_SERVING_SCRATCH", "{work}/scratch"),
+            ("WEIGHTDROP_SERVING_CACHE", str(cache)),
+            ("TMPDIR", "{work}"),
+            ("PYTHONDONTWRITEBYTECODE", ""),
+        ),
+    )
+
+
 def _streamer_variables(endpoint: str, streamer: Path) -> list[tuple[str, str]]:
     return [
         ("PYTHONPATH", str(streamer)),
