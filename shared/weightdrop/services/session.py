@@ -20,6 +20,10 @@ from weightdrop.services import spans
 
 log = logging.getLogger(__name__)
 
+ENOUGH = 0.75
+"""Part of a lease that a step may take: 90 of 120 s. It waits for its turn at Vertex AI
+for 30 s at most, and an answer to its call is given up after 50 s."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -111,7 +115,7 @@ class Session:
             StaleError: If it has run out, and somebody else has come.
         """
         until = self.deployment.leased_until
-        if until in self._leases and until - self.clock.now() < self._span / 2:
+        if until in self._leases and until - self.clock.now() < self._span * ENOUGH:
             self._lease()
 
     def _lease(self) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from weightdrop.core.deployment.naming import deployed_model_id
-from weightdrop.core.deployment.phases import MOVES, RESTING, Phase
-from weightdrop.core.deployment.record import WHOLE, Deployment, Message
+from weightdrop.core.deployment.phases import MOVES, RESTING, Phase, Reason
+from weightdrop.core.deployment.record import WHOLE, Deployment, Message, Revision
 from weightdrop.services.pace import LATE
 
 ACTIVE = frozenset(
@@ -31,6 +31,7 @@ class Invariants:
 
     accepted: set[str] = field(default_factory=set)
     sent: list[datetime] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
     moves: Counter[tuple[Phase, Phase]] = field(default_factory=Counter)
     said: dict[tuple[str, str, int], set[Phase]] = field(
         default_factory=lambda: defaultdict(set)
@@ -46,6 +47,7 @@ class Invariants:
             old = known.get(revision.number)
             if old and old.phase is not revision.phase:
                 self._moved(revision.number, old.phase, revision.phase)
+            self._missed(after, revision)
             if revision.phase is Phase.ACCEPTED:
                 self.accepted.add(revision.digest)
             self.said[after.id, revision.digest, revision.attempt].add(revision.phase)
@@ -58,6 +60,12 @@ class Invariants:
         live = [r.number for r in after.revisions if r.deployed]
         if len(live) > 2:
             raise InvariantError(f"2: revisions {live} may all be deployed")
+
+    def _missed(self, deployment: Deployment, revision: Revision) -> None:
+        """What is called removed was taken away by somebody else, not by us."""
+        what = f"{deployment.endpoint_name}/{deployed_model_id(revision.digest)}"
+        if revision.reason is Reason.REMOVED and what not in self.taken:
+            raise InvariantError(f"2: {what} is gone, and nobody took it away")
 
     def _moved(self, number: int, before: Phase, after: Phase) -> None:
         if after not in MOVES[before]:

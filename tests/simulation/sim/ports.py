@@ -289,6 +289,7 @@ class SimPlatform:
         for taken in list(place.deployed) if whole else [one] if one else []:
             del place.deployed[taken]
             place.traffic = without(place.traffic, taken)
+            self._invariants.taken.add(f"{endpoint}/{taken}")
             # Whoever did not know yet that it was there may start it again.
             self.starts[f"{endpoint}/{taken}"] -= 1
         if whole:

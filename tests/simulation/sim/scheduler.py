@@ -31,8 +31,8 @@ class Faults:
         duplicate: A delivery happens twice.
         stale: A read of a record returns the version before.
         full: A region has no machine.
-        slow: Time passes before the call is made, or before its answer comes:
-            seconds as a rule, and now and then longer than a lease.
+        slow: Time passes before the call is done, or before its answer is heard:
+            seconds as a rule, and an answer now and then not before a lease is over.
     """
 
     before: float = 0.03
@@ -48,9 +48,14 @@ class Faults:
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
 
 SLOW_SECONDS = (0.1, 8.0)
-STALLED_SECONDS = (20.0, 90.0)
-STALLED = 0.15
-"""Share of the slow calls whose process stands still for longer than a lease."""
+"""How long a call takes: its client gives up before a lease is over."""
+
+STALLED_SECONDS = (30.0, 150.0)
+"""How long a process stands still that has been forgotten."""
+
+STALLED, ON_TIME = 0.3, 0.0
+"""Share of the slow answers that are heard by a process that stood still."""
+
 
 MAX_CALLS = 20_000
 """Port calls of one schedule: a hundred times what a long one needs."""
@@ -153,7 +158,7 @@ class Scheduler:
         if self.calls > MAX_CALLS:
             raise EndlessError(f"{name} is call {self.calls}")
         self._switch()
-        self._perhaps_wait(name)
+        self._perhaps_wait(name, ON_TIME)
         self._perhaps_die(name, "before")
         if self.chance(self.faults.before):
             self.note(f"{name}: fails before")
@@ -168,7 +173,7 @@ class Scheduler:
         self.note(f"{name}")
         if self.chance(self.faults.delay):
             self._switch()
-        self._perhaps_wait(name)
+        self._perhaps_wait(name, STALLED)
         self._perhaps_die(name, "after")
         if self.chance(self.faults.after):
             self.note(f"{name}: done, but the answer is lost")
@@ -176,9 +181,9 @@ class Scheduler:
             raise TransientError(f"{name} timed out")
         return result
 
-    def _perhaps_wait(self, name: str) -> None:
+    def _perhaps_wait(self, name: str, share: float) -> None:
         if self.chance(self.faults.slow / 2):
-            stalled = self.chance(STALLED)
+            stalled = self.chance(share)
             seconds = self.between(*(STALLED_SECONDS if stalled else SLOW_SECONDS))
             self.note(f"{name}: takes {seconds:.2f} s")
             what = "a process stood still" if stalled else "a call took its time"

@@ -56,7 +56,7 @@ SETTINGS = Settings(
     verify_seconds=120,
     operation_seconds=300,
     poll_seconds=5,
-    lease_seconds=40,
+    lease_seconds=60,
     fallback_regions=("us-east4", "europe-west4"),
 )
 VARIANTS = ["v1", "v1", "v2", "v3", "broken", "mute", "canary", "canary"]
