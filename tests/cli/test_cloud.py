@@ -24,7 +24,7 @@ from fakes.builders import make_deployment, make_message, make_revision
 from local.relay import certificate
 from weightdrop.bootstrap import App
 from weightdrop.cli.context import Where, find_target, status_client
-from weightdrop.cli.watching import event_stream
+from weightdrop.cli.telling import event_stream
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.settings import Backend, Settings
 from weightdrop_functions.http import respond

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.conftest import Outcome, weightdrop
 from local.bucket.harness import running
+from weightdrop.cli.copying import LocalFile, upload_all
+from weightdrop.uploads import Kept
 
 NOBODY = ("--url", "http://127.0.0.1:9")
 """No status function is asked where nothing is watched."""
@@ -70,3 +75,88 @@ def test_a_folder_that_is_not_there_is_what_is_complained_about(tmp_path: Path) 
 
     assert outcome.status == 2
     assert outcome.err == f"weightdrop: {tmp_path / 'no'} is no folder.\n"
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_folder_without_config_json_begins_nothing(model: Path, serving: Any) -> None:
+    """Nobody is sent to look at a deployment that will not be there."""
+    (model / "config.json").rename(model / "weights.safetensors")
+    outcome = weightdrop("drop", *NOBODY, "--force", str(model))
+
+    assert outcome.status == 0
+    assert outcome.out == "Copied 1 file, 2 B, to gs://models/checkpoint-final.\n"
+    assert outcome.err == "Nothing begins before config.json is there, too.\n"
+
+    watched = serving.weightdrop("drop", "--force", "--watch", str(model))
+    assert watched.status == 1
+    assert watched.err == outcome.err
+    assert watched.out == (
+        "Nothing was copied: 1 file in gs://models/checkpoint-final already.\n"
+    )
+
+
+@pytest.mark.usefixtures("bucket")
+def test_files_that_follow_a_config_are_followed(model: Path) -> None:
+    """What is missing here may be in the bucket already."""
+    dropped(str(model))
+    (model / "config.json").rename(model / "weights.safetensors")
+    outcome = weightdrop("drop", *NOBODY, "--force", str(model))
+
+    assert "Follow it with: weightdrop status checkpoint-final-" in outcome.out
+    assert outcome.err == ""
+
+
+class Slow:
+    """A bucket at the end of a thin line: nothing is ever wholly there.
+
+    Args:
+        accident: What happens while the second file is copied.
+    """
+
+    def __init__(self, accident: Callable[[], None]) -> None:
+        self.accident = accident
+
+    def existing(self, bucket: str, prefix: str) -> dict[str, Kept]:
+        """See Uploads."""
+        raise NotImplementedError
+
+    def checksum(self, path: Path) -> str:
+        """See Uploads."""
+        raise NotImplementedError
+
+    def upload(
+        self, path: Path, bucket: str, name: str, *, progress: Callable[[int], None]
+    ) -> None:
+        """See Uploads."""
+        del path, bucket
+        if name == "second":
+            self.accident()
+        while True:
+            progress(1)
+
+
+def interrupt() -> None:
+    """Ctrl-C, as the terminal sends it."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def refuse() -> None:
+    """The other side takes no more."""
+    raise ConnectionResetError
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("accident", "seen"), [(interrupt, KeyboardInterrupt), (refuse, ConnectionError)]
+)
+def test_copying_ends_at_once(
+    tmp_path: Path, accident: Callable[[], None], seen: type[BaseException]
+) -> None:
+    """Ctrl-C and a failure do not wait for what else is under way: it takes hours."""
+    files = [LocalFile(tmp_path / name, name, 1) for name in ("first", "second")]
+    said: list[int] = []
+
+    with pytest.raises(seen):
+        upload_all(Slow(accident), "models", files, progress=said.append)
+
+    assert said

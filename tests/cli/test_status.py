@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from fakes.builders import NOON, make_deployment, make_message, make_revision
 from weightdrop.cli import watching
+from weightdrop.cli.render import deployment_lines
 from weightdrop.core.artifacts.findings import Finding, Severity
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.core.deployment.record import Deployment
+from weightdrop.core.deployment.views import deployment_view
 
 ID = "tiny-12345678"
 
@@ -238,6 +241,7 @@ def test_events_are_shown_in_order(serving: Any) -> None:
     ]
     shown = serving.weightdrop("events").out
     assert shown.index("waiting") < shown.index("accepted")
+    assert shown.startswith(f"{NOON:%Y-%m-%d %H:%M:%SZ}  {ID}  waiting")
 
 
 def test_no_events_are_said_to_be_none(serving: Any) -> None:
@@ -273,6 +277,67 @@ def test_retry_brings_a_failed_drop_back(serving: Any) -> None:
     assert outcome.status == 0
     assert outcome.document["phase"] == "accepted"
     assert outcome.document["attempt"] == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("status",), ("events",), ("ask", "hello"), ("retry",), ("undeploy",)]
+)
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("tiny", f"Did you mean {ID}?"),
+        ("tyny-12345678", f"Did you mean {ID}?"),
+        ("gs://models/support", "`weightdrop status` lists what there is."),
+    ],
+)
+def test_an_unknown_id_is_answered_with_what_there_is(
+    serving: Any, words: tuple[str, ...], asked: str, said: str
+) -> None:
+    """A folder's name is half of its id; letters are mixed up."""
+    keep(serving, waiting())
+    outcome = serving.weightdrop(words[0], asked, *words[1:])
+
+    assert outcome.status == 2
+    assert outcome.err.startswith("weightdrop: There is no deployment '")
+    assert outcome.err.endswith(f"'. {said}\n")
+
+
+@pytest.mark.parametrize("asked", ["./my-model", "a b/c", "", "../../secrets"])
+def test_what_can_be_no_id_is_said_to_be_none(serving: Any, asked: str) -> None:
+    """Nobody is asked for it."""
+    outcome = serving.weightdrop("retry", asked)
+
+    assert outcome.status == 2
+    assert outcome.err == (
+        f"weightdrop: {asked!r} is no deployment's id and no gs://bucket/prefix: "
+        "`weightdrop status` lists what there is.\n"
+    )
+
+
+def test_facts_stand_out_from_their_names() -> None:
+    """The names are dim, what they name is not."""
+    lines = list(deployment_lines(deployment_view(waiting())))
+    source = next(line for line in lines if "gs://" in line.plain)
+
+    assert source.style == ""
+    assert [source.plain[it.start : it.end] for it in source.spans] == ["  source    "]
+
+
+def test_ctrl_c_ends_the_looking_and_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The deployment goes on, and one can look again."""
+
+    def looks() -> Iterator[dict[str, Any]]:
+        yield deployment_view(waiting())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watching.follow(looks())
+
+    assert capsys.readouterr().err.endswith(
+        f"{ID} goes on by itself: `weightdrop status {ID} --watch` looks again.\n"
+    )
 
 
 def test_nobody_answering_is_said(cli: Any) -> None:

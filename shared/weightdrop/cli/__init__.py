@@ -11,7 +11,9 @@
     planning     plan
     stack        up
     dropping     drop
-    watching     status, events
+    copying      which files a drop copies, and in which order
+    watching     status
+    telling      events
     asking       ask
     steering     retry, rollback, promote, undeploy
     dead_letters dead-letters

@@ -18,6 +18,7 @@ from weightdrop.cli.context import (
     endpoint_token,
     find_target,
     json_option,
+    naming,
     resolve_id,
     status_client,
     target_options,
@@ -271,8 +272,20 @@ def endpoint_of(view: View) -> View:
 @click.command(short_help="Send a prompt to a deployment.")
 @click.argument("name", metavar="ID", shell_complete=deployments)
 @click.argument("prompt")
-@click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Longest answer.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="0 always gives the same answer.",
+)
 @click.option("--no-stream", is_flag=True, help="Wait for the whole answer.")
 @json_option
 @target_options
@@ -291,7 +304,9 @@ def ask(
     It is asked as a chat; a model without a chat template completes the prompt.
     """
     target = find_target(where)
-    endpoint = endpoint_of(status_client(target).deployment(resolve_id(name)))
+    status, chosen = status_client(target), resolve_id(name)
+    with naming(status, chosen):
+        endpoint = endpoint_of(status.deployment(chosen))
     live = not (as_json or no_stream)
     with EndpointClient(
         endpoint,

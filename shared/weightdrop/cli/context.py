@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from weightdrop.cli.client import StatusClient
+from weightdrop.cli.client import PAGE_SIZE, StatusClient
 from weightdrop.core.deployment.naming import deployment_id
-from weightdrop.errors import UsageError
+from weightdrop.errors import NotFoundError, UsageError, WeightdropError
 from weightdrop.settings import Backend, Settings, home_folder, load
 
 if TYPE_CHECKING:
     from weightdrop.credentials import Credentials
 
 GS = "gs://"
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 STATUS_URL = "https://{region}-{project}.cloudfunctions.net/weightdrop-status"
 """Where Terraform puts the status function."""
@@ -175,8 +180,40 @@ def parse_gs(source: str) -> tuple[str, str]:
 
 
 def resolve_id(name: str) -> str:
-    """The deployment id that `name` means: itself, or that of a gs:// address."""
-    return deployment_id(*parse_gs(name)) if name.startswith(GS) else name
+    """The deployment id that `name` means: itself, or that of a gs:// address.
+
+    Raises:
+        UsageError: If it can be neither.
+    """
+    if name.startswith(GS):
+        return deployment_id(*parse_gs(name))
+    if not _ID.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no deployment's id and no gs://bucket/prefix: "
+            "`weightdrop status` lists what there is."
+        )
+    return name
+
+
+@contextmanager
+def naming(client: StatusClient, name: str) -> Iterator[None]:
+    """Have the error about a deployment that is not there say what there is."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise NotFoundError(f"{error} {_instead(client, name)}") from error
+
+
+def _instead(client: StatusClient, name: str) -> str:
+    """What somebody may have meant who asked for `name`."""
+    try:
+        known = [str(view["id"]) for view in islice(client.deployments(), PAGE_SIZE)]
+    except WeightdropError:
+        known = []
+    begun = [one for one in known if one.startswith(f"{name}-")]
+    if close := begun or get_close_matches(name, known):
+        return f"Did you mean {' or '.join(close[:3])}?"
+    return "`weightdrop status` lists what there is."
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:

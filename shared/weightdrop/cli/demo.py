@@ -21,8 +21,9 @@ from weightdrop.cli.asking import EndpointClient, Reply, endpoint_of
 from weightdrop.cli.client import StatusClient, View
 from weightdrop.cli.context import Target, Where, find_target, json_option
 from weightdrop.cli.render import deployment_lines, event_line
+from weightdrop.cli.telling import subscription
 from weightdrop.cli.terminal import clean, emit, err, out
-from weightdrop.cli.watching import changes, subscription
+from weightdrop.cli.watching import changes
 from weightdrop.core.artifacts.objects import CONFIG_NAME
 from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.core.deployment.views import SAMPLE_PROMPT
@@ -232,8 +233,8 @@ def _watched(stage: _Stage, looks: Iterator[View]) -> View:
         if here != seen:
             seen = here
             gone = time.monotonic() - stage.begin
-            where = f"  [{gone:5.1f} s] {clean(view.get('phase', ''))}"
-            stage.say(f"{where}  {clean(view.get('stage') or '')}", style="cyan")
+            words = [clean(word) for word in here if word]
+            stage.say(f"  [{gone:5.1f} s] {'  '.join(words)}", style="cyan")
     return view
 
 

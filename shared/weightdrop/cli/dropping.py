@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import click
@@ -24,8 +21,15 @@ from weightdrop.cli.context import (
     status_client,
     target_options,
 )
+from weightdrop.cli.copying import (
+    LocalFile,
+    changed_files,
+    left_out,
+    local_files,
+    upload_all,
+)
 from weightdrop.cli.inspecting import Inspected, inspect_source
-from weightdrop.cli.render import finding_lines, magnitude
+from weightdrop.cli.render import counted, finding_lines, magnitude
 from weightdrop.cli.terminal import emit, err, note, out
 from weightdrop.cli.watching import BAD, changes, follow, resting, show
 from weightdrop.core.artifacts.findings import Verdict
@@ -33,108 +37,14 @@ from weightdrop.core.artifacts.objects import CONFIG_NAME
 from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.core.deployment.triggers import may_belong
 from weightdrop.errors import NotFoundError, UsageError
-from weightdrop.local.folder import FolderArtifacts
-from weightdrop.services.listing import MAX_OBJECTS
 from weightdrop.settings import home_folder
-from weightdrop.uploads import Kept, Uploads
+from weightdrop.uploads import Uploads
 
-PARALLEL = 8
-"""Uploads at a time: enough to fill a link, few enough for a laptop."""
+SOON_SECONDS = 3.0
+"""By then it usually has: before, there is nothing to say."""
 
 APPEAR_SECONDS = 30.0
 """By then an object that was uploaded has been noticed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LocalFile:
-    """A file of the folder that is dropped.
-
-    Attributes:
-        path: Where it is.
-        name: Full name of the object it becomes.
-        size: Bytes.
-    """
-
-    path: Path
-    name: str
-    size: int
-
-
-def local_files(folder: Path, prefix: str) -> list[LocalFile]:
-    """The files below `folder` that `check` looks at, too.
-
-    Raises:
-        UsageError: If the folder holds no or too many files.
-    """
-    listing = FolderArtifacts().list(str(folder), "", limit=MAX_OBJECTS)
-    if listing.truncated:
-        raise UsageError(f"{folder} holds more than {MAX_OBJECTS} files.")
-    if not listing.objects:
-        raise UsageError(f"{folder} holds no file.")
-    return [
-        LocalFile(
-            path=folder / stored.name,
-            name=PurePosixPath(prefix, stored.name).as_posix(),
-            size=stored.size,
-        )
-        for stored in listing.objects
-    ]
-
-
-def left_out(folder: Path, files: Iterable[LocalFile]) -> list[Path]:
-    """Links in `folder` that are not among `files`: they lead out of it."""
-    taken = {file.path for file in files}
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_symlink() and path not in taken
-    ]
-
-
-def changed_files(
-    uploads: Uploads, files: Iterable[LocalFile], existing: dict[str, Kept]
-) -> list[LocalFile]:
-    """Those of `files` that are not among `existing` with the same bytes."""
-    return [
-        file
-        for file in files
-        if (kept := existing.get(file.name)) is None
-        or kept.size != file.size
-        or kept.crc32c != uploads.checksum(file.path)
-    ]
-
-
-def upload_all(
-    uploads: Uploads,
-    bucket: str,
-    files: list[LocalFile],
-    *,
-    progress: Callable[[int], None],
-) -> None:
-    """Upload `files` side by side, and config.json when all others are there.
-
-    The first failure ends it: what has not begun is not begun.
-    """
-
-    def upload(file: LocalFile) -> None:
-        uploads.upload(file.path, bucket, file.name, progress=progress)
-
-    last = [file for file in files if _is_config(file)]
-    rest = [file for file in files if not _is_config(file)]
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        waits = [pool.submit(upload, file) for file in rest]
-        try:
-            for wait in waits:
-                wait.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    for file in last:
-        upload(file)
-
-
-def _is_config(file: LocalFile) -> bool:
-    return file.name.rpartition("/")[2] == CONFIG_NAME
 
 
 @click.command(short_help="Copy a model folder into a watched bucket.")
@@ -176,6 +86,8 @@ def drop(
     with err().status("comparing with what is there") if existing else nullcontext():
         fresh = changed_files(uploads, files, existing)
     _upload(uploads, bucket, fresh)
+    config = PurePosixPath(prefix, CONFIG_NAME).as_posix()
+    starts = config in existing or any(file.name == config for file in files)
     facts: dict[str, object] = {
         "source": str(folder.absolute()),
         "target": f"{GS}{bucket}/{prefix}",
@@ -185,20 +97,26 @@ def drop(
         "bytes": sum(file.size for file in fresh),
         "seconds": round(time.monotonic() - begin, 3),
     }
-    if watch:
+    if watch and starts:
         news = any(may_belong(file.name) for file in fresh)
         return _watched(facts, target, before=before if news else None, as_json=as_json)
     if as_json:
         emit(facts)
     else:
-        size = magnitude(sum(file.size for file in fresh), "B")
-        kept = len(files) - len(fresh)
-        out().print(
-            f"{len(fresh)} files, {size}, were copied to {facts['target']}"
-            + (f"; {kept} were there already" if kept else "")
-            + f".\nFollow it with: weightdrop status {facts['deployment']} --watch"
-        )
-    return 0
+        out().print(_copied(fresh, len(files) - len(fresh), facts["target"]))
+        if starts:
+            out().print(f"Follow it with: weightdrop status {name} --watch")
+    if not starts:
+        note(f"Nothing begins before {CONFIG_NAME} is there, too.")
+    return int(watch)
+
+
+def _copied(fresh: list[LocalFile], kept: int, target: object) -> str:
+    if not fresh:
+        return f"Nothing was copied: {counted(kept, 'file')} in {target} already."
+    size = magnitude(sum(file.size for file in fresh), "B")
+    there = f"; {counted(kept, 'file')} there already" if kept else ""
+    return f"Copied {counted(len(fresh), 'file')}, {size}, to {target}{there}."
 
 
 def _destination(target: Target, folder: Path, to: str) -> tuple[str, str]:
@@ -235,7 +153,10 @@ def _admissible(inspected: Inspected) -> bool:
         note("Nothing was copied, because it would be rejected; --force copies it.")
         return False
     for path in report.missing:
-        note(f"{path} is missing here: the drop will wait for it.")
+        what = (
+            "nothing begins without it" if path == CONFIG_NAME else "it is waited for"
+        )
+        note(f"{path} is missing here: {what}.")
     return True
 
 
@@ -256,11 +177,18 @@ def _upload(uploads: Uploads, bucket: str, files: list[LocalFile]) -> None:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err(), transient=True) as bar:
+    console = err()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("", total=sum(file.size for file in files))
-        upload_all(
-            uploads, bucket, files, progress=lambda count: bar.advance(task, count)
-        )
+        try:
+            upload_all(
+                uploads, bucket, files, progress=lambda count: bar.advance(task, count)
+            )
+        except KeyboardInterrupt:
+            note("Stopped; the same command copies what is not there yet.")
+            raise
 
 
 def _revision(target: Target, name: str) -> tuple[object, object] | None:
@@ -289,7 +217,14 @@ def _watched(
         return resting(view) and (before is None or noticed or late)
 
     name = str(facts["deployment"])
-    view = follow(changes(client, name, appear_seconds=APPEAR_SECONDS, until=over))
+    looks = changes(
+        client,
+        name,
+        appear_seconds=APPEAR_SECONDS,
+        quiet_seconds=SOON_SECONDS,
+        until=over,
+    )
+    view = follow(looks)
     if as_json:
         emit({**facts, "status": view})
     else:

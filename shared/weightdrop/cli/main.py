@@ -35,7 +35,7 @@ _COMMANDS = {
     "plan": _Entry("planning", "Say which machine would serve it, and why."),
     "drop": _Entry("dropping", "Copy a model folder into a watched bucket."),
     "status": _Entry("watching", "Show deployments, or one in full."),
-    "events": _Entry("watching", "Show what was told to the world."),
+    "events": _Entry("telling", "Show what was told to the world."),
     "ask": _Entry("asking", "Send a prompt to a deployment."),
     "retry": _Entry("steering", "Try a failed or undeployed drop again."),
     "rollback": _Entry("steering", "Go back to the revision before."),

@@ -62,6 +62,15 @@ def since(stamp: object) -> str:
     return span(max(gone, 0.0))
 
 
+def _moment(stamp: object) -> str:
+    """An ISO 8601 time to the second, in UTC; as it came where it is none."""
+    try:
+        then = datetime.fromisoformat(str(stamp)).astimezone(UTC)
+    except ValueError:
+        return clean(stamp)
+    return then.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
 def magnitude(number: float, unit: str = "") -> str:
     """A large number with its prefix: 1.2 M, 3.4 GB."""
     prefixes = ["", "k", "M", "G", "T"]
@@ -69,6 +78,11 @@ def magnitude(number: float, unit: str = "") -> str:
         number /= _THOUSAND
         prefixes.pop(0)
     return f"{number:.3g} {prefixes[0]}{unit}".strip()
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: 1 file, 2 files."""
+    return f"{number} {thing}{'s'[: number != 1]}"
 
 
 def finding_lines(findings: Iterable[View]) -> Iterator[Text]:
@@ -148,7 +162,8 @@ def _split(parts: Iterable[View]) -> str:
 
 
 def _headline(view: View) -> Text:
-    line = Text(clean(view.get("id", "")), style="bold")
+    line = Text()
+    line.append(clean(view.get("id", "")), style="bold")
     line.append("  ")
     line.append_text(phase_text(view.get("phase", "")))
     stage = clean(view.get("stage") or "")
@@ -162,8 +177,9 @@ def deployment_lines(view: View) -> Iterator[Text]:
     """One deployment in full."""
     yield _headline(view)
     for name, text in _facts(view):
-        line = Text(f"  {name:<10}", style="dim")
-        line.append(text, style="none")
+        line = Text()
+        line.append(f"  {name:<10}", style="dim")
+        line.append(text)
         yield line
     if view.get("missing"):
         yield Text("  waiting for", style="yellow")
@@ -208,7 +224,7 @@ def deployments_table(views: Iterable[View]) -> Table:
 
 def _table_note(view: View) -> str:
     if view.get("missing"):
-        return f"{len(view['missing'])} files to come"
+        return f"{counted(len(view['missing']), 'file')} to come"
     errors = [
         finding
         for finding in view.get("findings") or ()
@@ -230,7 +246,8 @@ def event_line(event: View) -> Text:
     data = event.get("data") or {}
     kind = clean(event.get("type", ""))
     word = kind.removeprefix("weightdrop.deployment.").removesuffix(".v1")
-    line = Text(clean(event.get("time", "")), style="dim")
+    line = Text()
+    line.append(_moment(event.get("time", "")), style="dim")
     line.append(f"  {clean(data.get('deployment', ''))}  ", style="bold")
     line.append_text(phase_text(word))
     if word == "progress":

@@ -12,6 +12,7 @@ from weightdrop.cli.context import (
     Where,
     find_target,
     json_option,
+    naming,
     resolve_id,
     status_client,
     target_options,
@@ -28,7 +29,8 @@ def _command(verb: str, text: str, goal: str) -> click.Command:
     def command(*, name: str, watch: bool, as_json: bool, where: Where) -> int:
         client = status_client(find_target(where))
         chosen = resolve_id(name)
-        view = client.act(chosen, verb)
+        with naming(client, chosen):
+            view = client.act(chosen, verb)
         if watch:
             view = follow(changes(client, chosen, until=_ends(verb)))
         show(view, as_json=as_json)

@@ -1,12 +1,10 @@
-"""`status` and `events`."""
+"""`status`, and looking at a deployment until it rests."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import islice, takewhile
+from itertools import islice
 
 import click
 from rich.console import Group
@@ -18,6 +16,7 @@ from weightdrop.cli.context import (
     Where,
     find_target,
     json_option,
+    naming,
     resolve_id,
     status_client,
     target_options,
@@ -26,23 +25,16 @@ from weightdrop.cli.render import (
     change,
     deployment_lines,
     deployments_table,
-    event_line,
 )
 from weightdrop.cli.terminal import emit, emit_list, err, note, out
-from weightdrop.core.deployment.events import EVENTS_TOPIC
 from weightdrop.core.deployment.phases import RESTING
 from weightdrop.errors import NotFoundError, TransientError
-from weightdrop.settings import Settings
 
 BAD = frozenset({"rejected", "failed"})
-_PARALLEL = 8
 _RESTING = frozenset(phase.value for phase in RESTING)
 POLL_SECONDS = 1
 APPEAR_SECONDS = 60.0
 """By then an object that was copied has been noticed, wherever it was copied to."""
-
-RECENT = 20
-"""Deployments whose events are shown where none is named: those that changed last."""
 
 PATIENCE_SECONDS = 30.0
 """A status function that is being restarted is back long before."""
@@ -58,6 +50,7 @@ def changes(
     name: str,
     *,
     appear_seconds: float = 0.0,
+    quiet_seconds: float = 0.0,
     until: Callable[[View], bool] = resting,
 ) -> Iterator[View]:
     """Looks at one deployment, one a second or more often, until it rests.
@@ -65,7 +58,8 @@ def changes(
     Args:
         client: Whom to ask.
         name: The deployment's id.
-        appear_seconds: How long it may be unknown at first.
+        appear_seconds: How long it may be unknown at first...
+        quiet_seconds: ...and how long nothing is said of that.
         until: Whether a look is the last one.
 
     Raises:
@@ -80,9 +74,9 @@ def changes(
         except NotFoundError:
             if time.monotonic() - begin > appear_seconds:
                 raise
-            if not said:
+            if not said and time.monotonic() - begin >= quiet_seconds:
                 note(f"{name} is not known yet; waiting {appear_seconds:.0f} s for it.")
-            said = True
+                said = True
             time.sleep(POLL_SECONDS / 4)
             continue
         except TransientError:
@@ -101,22 +95,37 @@ def follow(views: Iterator[View]) -> View:
     """Show looks at a deployment as they come; the last one is returned.
 
     On a terminal one picture is kept up to date, elsewhere every change is
-    written once. All of it goes to standard error.
+    written once. All of it goes to standard error. Ctrl-C ends it, and nothing else.
     """
-    console = err()
     last: View = {}
+    try:
+        for view in _shown(views):
+            last = view
+    except KeyboardInterrupt:
+        if last:
+            note(
+                f"{last['id']} goes on by itself: "
+                f"`weightdrop status {last['id']} --watch` looks again."
+            )
+        raise
+    return last
+
+
+def _shown(views: Iterator[View]) -> Iterator[View]:
+    console = err()
     if console.is_terminal:
         with Live(console=console, transient=True, refresh_per_second=4) as live:
-            for last in views:
-                live.update(Group(*deployment_lines(last)))
-        return last
+            for view in views:
+                live.update(Group(*deployment_lines(view)))
+                yield view
+        return
     seen = ""
-    for last in views:
-        if change(last) != seen:
-            seen = change(last)
-            for line in deployment_lines(last):
+    for view in views:
+        if change(view) != seen:
+            seen = change(view)
+            for line in deployment_lines(view):
                 console.print(line)
-    return last
+        yield view
 
 
 @click.command(short_help="Show deployments, or one in full.")
@@ -134,10 +143,11 @@ def status(*, name: str, watch: bool, phase: str, as_json: bool, where: Where) -
     if not name:
         return _status_of_all(client, phase=phase, watch=watch, as_json=as_json)
     name = resolve_id(name)
-    if watch:
-        view = follow(changes(client, name, appear_seconds=APPEAR_SECONDS))
-    else:
-        view = client.deployment(name)
+    with naming(client, name):
+        if watch:
+            view = follow(changes(client, name, appear_seconds=APPEAR_SECONDS))
+        else:
+            view = client.deployment(name)
     show(view, as_json=as_json)
     return int(view.get("phase") in BAD)
 
@@ -197,149 +207,3 @@ def _watch_all(look: Callable[[], list[View]]) -> list[View]:
             if views and all(resting(view) for view in views):
                 return views
             time.sleep(POLL_SECONDS)
-
-
-@click.command(short_help="Show what was told to the world.")
-@click.argument("name", metavar="[ID]", default="", shell_complete=deployments)
-@click.option("--follow", "follows", is_flag=True, help="Go on as events come.")
-@click.option(
-    "--recent",
-    type=click.IntRange(1),
-    default=RECENT,
-    show_default=True,
-    help="Without ID: how many deployments' events, those that changed last.",
-)
-@json_option
-@target_options
-def events(
-    *, name: str, follows: bool, recent: int, as_json: bool, where: Where
-) -> int:
-    """Show the events of the deployment called ID, in order.
-
-    Without ID they are those of the deployments that changed last. With --follow
-    and --json every event is a JSON document on a line of its own.
-    """
-    target = find_target(where)
-    client = status_client(target)
-    chosen = resolve_id(name) if name else ""
-    if follows:
-        note("Events as they come; Ctrl-C ends it.")
-        stream = (
-            subscription(target.settings, chosen)
-            if target.local
-            else event_stream(client, chosen, recent=recent)
-        )
-        with suppress(KeyboardInterrupt):  # the way to end it
-            for event in stream:
-                _print_event(event, as_json=as_json)
-        return 0
-    names = [chosen] if chosen else [_id(it) for it in _recent(client, recent)]
-    found = _events_of(client, names)
-    if as_json:
-        emit({"events": found})
-    else:
-        for event in found:
-            _print_event(event, as_json=False)
-        if not found:
-            note("Nothing was told yet; --follow waits for it.")
-    return 0
-
-
-def subscription(
-    settings: Settings, name: str = "", *, from_start: bool = True
-) -> Iterator[View]:
-    """What a subscriber of the local stack's events topic receives, as it comes.
-
-    Args:
-        settings: With the local stack's home.
-        name: Only events of this deployment, if given.
-        from_start: Whether events that were told before are received too.
-    """
-    from weightdrop.bootstrap import App  # noqa: PLC0415  # only --follow needs it
-
-    with App(settings).follower.follow(EVENTS_TOPIC, from_start=from_start) as messages:
-        for message in messages:
-            if not name or message.ordering_key == name:
-                yield {
-                    "id": message.id,
-                    "type": message.type,
-                    "time": message.time.isoformat(),
-                    "data": json.loads(message.data),
-                }
-
-
-def _print_event(event: View, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(event))
-    else:
-        out().print(event_line(event))
-
-
-def _id(view: View) -> str:
-    return str(view["id"])
-
-
-def _recent(client: StatusClient, count: int) -> list[View]:
-    return list(islice(client.deployments(size=min(count, 100)), count))
-
-
-def _events_of(client: StatusClient, names: list[str]) -> list[View]:
-    """The events of some deployments, asked for side by side."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # lazy
-
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = [event for events in pool.map(client.events, names) for event in events]
-    return sorted(found, key=lambda event: (str(event.get("time")), str(event["id"])))
-
-
-def event_stream(
-    client: StatusClient, name: str = "", *, recent: int = RECENT
-) -> Iterator[View]:
-    """Events as they come, those that are there already first; each once.
-
-    Args:
-        client: Whom to ask.
-        name: Only events of this deployment, if given.
-        recent: How many deployments' earlier events are told, those that changed last.
-
-    Raises:
-        TransientError: If nobody answers for half a minute.
-    """
-    seen: set[str] = set()
-    updates: dict[str, object] = {}
-    heard = time.monotonic()
-    while True:
-        try:
-            changed = _changed(client, name, updates, recent=recent)
-            found = _events_of(client, [_id(view) for view in changed])
-        except TransientError:
-            if time.monotonic() - heard > PATIENCE_SECONDS:
-                raise
-            time.sleep(POLL_SECONDS)
-            continue
-        heard = time.monotonic()
-        updates |= {_id(view): view["updated"] for view in changed}
-        for event in found:
-            if event["id"] not in seen:
-                seen.add(str(event["id"]))
-                yield event
-        time.sleep(POLL_SECONDS)
-
-
-def _changed(
-    client: StatusClient, name: str, updates: dict[str, object], *, recent: int
-) -> list[View]:
-    """What was written since the last look: lists begin with what changed last."""
-    if name:
-        views = [client.deployment(name)]
-    elif not updates:
-        return _recent(client, recent)
-    else:
-        oldest = min(map(str, updates.values()))
-        views = list(
-            takewhile(
-                lambda view: str(view["updated"]) >= oldest,
-                client.deployments(size=RECENT),
-            )
-        )
-    return [view for view in views if updates.get(_id(view)) != view["updated"]]
