@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sim.invariants import InvariantError
@@ -19,7 +20,7 @@ from weightdrop.core.deployment import naming, steps
 from weightdrop.core.deployment.phases import MOVES, Phase
 from weightdrop.core.deployment.record import Deployment, Message
 from weightdrop.errors import StaleError, TransientError
-from weightdrop.ports import Resource, Versioned
+from weightdrop.ports import Endpoint, Platform, Resource, Versioned
 from weightdrop.services import pace
 from weightdrop.services.pace import Pace
 from weightdrop.services.session import Session
@@ -182,17 +183,50 @@ def late_turn(patch: pytest.MonkeyPatch) -> None:
 
 
 def record_before_world(patch: pytest.MonkeyPatch) -> None:
-    """The sweep judges what it sees by a record that it read before."""
-    honest = Sweep._look
+    """What the sweep sees is judged by a record that it read before."""
+    honest = Sweep._endpoint
 
-    def look(self: Sweep, resource: Resource) -> tuple[str, ...]:
+    def endpoint(self: Sweep, resource: Resource) -> tuple[str, ...]:
         old = MemoryRecords()
         held = self.records.get(resource.deployment_id)
         if held is not None:
             old.create(held.deployment)
         return honest(replace(self, records=old), resource)
 
-    patch.setattr(Sweep, "_look", look)
+    patch.setattr(Sweep, "_endpoint", endpoint)
+
+
+class Remembered:
+    """A platform that is looked at once."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._seen: list[Endpoint | None] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._platform, name)
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """See weightdrop.ports.Platform."""
+        if not self._seen:
+            self._seen.append(self._platform.endpoint(name))
+        return self._seen[0]
+
+
+def world_before_record(patch: pytest.MonkeyPatch) -> None:
+    """What the sweep misses is what was not there before it read the record."""
+    honest = Sweep._endpoint
+
+    def endpoint(self: Sweep, resource: Resource) -> tuple[str, ...]:
+        once: Any = Remembered(self.platform)
+        return honest(replace(self, platform=once), resource)
+
+    patch.setattr(Sweep, "_endpoint", endpoint)
+
+
+def no_renewal(patch: pytest.MonkeyPatch) -> None:
+    """A lease lasts as long as it lasts, whatever is still to be done."""
+    patch.setattr(Session, "renew", lambda _: None)
 
 
 def three_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -211,6 +245,8 @@ def three_at_once(patch: pytest.MonkeyPatch) -> None:
         no_pace,
         late_turn,
         record_before_world,
+        world_before_record,
+        no_renewal,
         three_at_once,
         forgotten_outbox,
         random_ids,
