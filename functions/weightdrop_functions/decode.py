@@ -10,12 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weightdrop.core.deployment.tracing import ATTRIBUTE
+from weightdrop.core.deployment.triggers import DELETED, FINALIZED, MESSAGE_PUBLISHED
 from weightdrop.errors import PermanentError
-
-FINALIZED = "google.cloud.storage.object.v1.finalized"
-DELETED = "google.cloud.storage.object.v1.deleted"
-MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
-AUDIT_LOG = "google.cloud.audit.log.v1.written"
 
 PLATFORM = "aiplatform.googleapis.com"
 """Whose audit log is listened to: Vertex AI's."""

@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING
 from weightdrop import bootstrap, telemetry
 from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.core.deployment.tracing import ATTRIBUTE
-from weightdrop.core.deployment.triggers import folder_of, is_config, may_belong
+from weightdrop.core.deployment.triggers import (
+    AUDIT_LOG,
+    folder_of,
+    is_config,
+    may_belong,
+)
 from weightdrop.errors import ConflictError, NotFoundError, PermanentError, StaleError
 from weightdrop_functions.decode import (
-    AUDIT_LOG,
     ObjectChange,
     deploy_request,
     object_change,

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightdrop.errors import PermanentError
-from weightdrop_functions.decode import (
+from weightdrop.core.deployment.triggers import (
     AUDIT_LOG,
     FINALIZED,
-    MAX_REQUEST_BYTES,
     MESSAGE_PUBLISHED,
+)
+from weightdrop.errors import PermanentError
+from weightdrop_functions.decode import (
+    MAX_REQUEST_BYTES,
     deploy_request,
     object_change,
     operated,

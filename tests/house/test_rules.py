@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,16 @@ def google_imports(source: str) -> list[str]:
     ]
 
 
+def kinds_of_events(source: str) -> list[str]:
+    """What is written of Google's names for kinds of events."""
+    return [
+        str(node.value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant)
+        and re.fullmatch(r"google\.cloud\.\S+\.v1\.\w+", str(node.value))
+    ]
+
+
 def test_core_imports_only_itself_and_the_standard_library() -> None:
     """The pure core knows no library and no other layer."""
     found = {
@@ -108,6 +119,17 @@ def test_only_settings_reads_the_environment() -> None:
     assert found == {}
 
 
+def test_kinds_of_events_are_named_in_one_place() -> None:
+    """Who posts an event and who takes it mean the same."""
+    found = [
+        path.name
+        for path in modules(LIBRARY, ROOT / "functions")
+        if kinds_of_events(path.read_text())
+    ]
+
+    assert found == ["triggers.py"]
+
+
 def test_modules_stay_small() -> None:
     """A module that outgrows its room is split."""
     folders = (LIBRARY, ROOT / "functions", ROOT / "serving")
@@ -144,6 +166,7 @@ def test_every_test_says_what_it_holds() -> None:
         (google_imports, "def f():\n    from google.cloud import storage"),
         (environment_reads, "import os\nx = os.environ['A']"),
         (environment_reads, "import os\nx = os.getenv('A')"),
+        (kinds_of_events, "X = 'google.cloud.storage.object.v1.finalized'"),
     ],
 )
 def test_the_rules_find_planted_faults(check: object, fault: str) -> None:

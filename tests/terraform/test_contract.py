@@ -15,6 +15,12 @@ from weightdrop import logs
 from weightdrop.adapters import firestore
 from weightdrop.core.deployment import events, naming
 from weightdrop.core.deployment.phases import Phase
+from weightdrop.core.deployment.triggers import (
+    AUDIT_LOG,
+    DELETED,
+    FINALIZED,
+    MESSAGE_PUBLISHED,
+)
 from weightdrop.settings import Backend, Settings, load, variable
 from weightdrop_functions import decode
 
@@ -224,7 +230,7 @@ def test_the_audit_log_is_listened_to_where_it_is_asked_for(
     service = functions(made["full"])["on_request"]["name"]
 
     assert {it["methodName"].split(".")[3] for it in criteria} == {"v1", "v1beta1"}
-    assert {it["type"] for it in criteria} == {decode.AUDIT_LOG}
+    assert {it["type"] for it in criteria} == {AUDIT_LOG}
     assert {it["serviceName"] for it in criteria} == {decode.PLATFORM}
     for one in triggers:
         run = one["destination"][0]["cloud_run_service"][0]
@@ -235,9 +241,9 @@ def test_the_audit_log_is_listened_to_where_it_is_asked_for(
 def test_event_types_are_those_that_the_decoders_take(made: Mapping[str, Made]) -> None:
     """Each type that is decoded is delivered, and to the function that decodes it."""
     wanted = {
-        (decode.FINALIZED, "on_artifact"),
-        (decode.DELETED, "on_artifact"),
-        (decode.MESSAGE_PUBLISHED, "on_request"),
+        (FINALIZED, "on_artifact"),
+        (DELETED, "on_artifact"),
+        (MESSAGE_PUBLISHED, "on_request"),
     }
     triggered = {
         (one["event_trigger"][0]["event_type"], name)

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-FINALIZED = "google.cloud.storage.object.v1.finalized"
-DELETED = "google.cloud.storage.object.v1.deleted"
-MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
+from weightdrop.core.deployment.triggers import MESSAGE_PUBLISHED
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,16 @@
-"""Which objects matter: what an event's object name says before anything is read."""
+"""What sets the functions going: kinds of events, and which objects matter.
+
+An event's kind and its object's name are looked at before anything is read.
+"""
 
 from __future__ import annotations
 
 from weightdrop.core.artifacts.objects import CONFIG_NAME
+
+FINALIZED = "google.cloud.storage.object.v1.finalized"
+DELETED = "google.cloud.storage.object.v1.deleted"
+MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
+AUDIT_LOG = "google.cloud.audit.log.v1.written"
 
 _SUFFIXES = (
     ".safetensors",

@@ -24,13 +24,13 @@ from typing import Any
 
 import msgspec
 
+from weightdrop.core.deployment.triggers import DELETED, FINALIZED
 from weightdrop.local.bucket.conditions import Conditions
 from weightdrop.local.bucket.database import Database
 from weightdrop.local.bucket.model import COLUMNS, Checksums, Identity, ObjectRow
 from weightdrop.local.bucket.outbox import Outbox
 from weightdrop.local.bucket.problems import ApiError, no_bucket, not_found
 from weightdrop.local.bucket.tree import BUCKET, Tree, regular
-from weightdrop.local.cloudevents import DELETED, FINALIZED
 
 _INSERT = (
     f"INSERT OR REPLACE INTO objects ({COLUMNS}, stage) "  # noqa: S608
