@@ -85,11 +85,17 @@ class _Work:
     caller: str
     id: str
     began: datetime
-    deployment: str = ""
     trace: str = ""
-    root: str = ""
+    about: Deployment | None = None
     told: bool = False
     steps: list[tuple[str, datetime, datetime, str]] = field(default_factory=list)
+
+    def of_drop(self) -> str:
+        """The trace of the drop that it is about, else that of its caller."""
+        latest = self.about.latest if self.about else None
+        if self.about is None or latest is None:
+            return self.trace
+        return tracing.trace_id(self.about, latest)
 
 
 class _Chosen:
@@ -170,12 +176,9 @@ def work(name: str, *, caller: object = "") -> Iterator[None]:
 
 def about(deployment: Deployment) -> None:
     """Say which deployment the present work is about."""
-    one, latest = _work.get(), deployment.latest
-    if one is None or latest is None:
-        return
-    one.deployment = deployment.id
-    one.trace = tracing.trace_id(deployment, latest)
-    one.root = tracing.root_id(one.trace)
+    one = _work.get()
+    if one is not None and deployment.latest is not None:
+        one.about = deployment
 
 
 @contextmanager
@@ -204,26 +207,27 @@ def log_facts(project: str) -> dict[str, object]:
     if one is None:
         return {}
     facts: dict[str, object] = {}
-    if one.deployment:
-        facts[logs.DEPLOYMENT] = one.deployment
-    if one.trace:
-        facts[logs.TRACE] = f"projects/{project}/traces/{one.trace}"
+    if one.about:
+        facts[logs.DEPLOYMENT] = one.about.id
+    if trace := one.of_drop():
+        facts[logs.TRACE] = f"projects/{project}/traces/{trace}"
         facts[logs.SPAN] = one.id
     return facts
 
 
 def _finish(one: _Work, fault: str) -> bool:
     """Give the work's spans to the sink, if there are any."""
-    if not one.root or (found := sink()) is None:
+    if one.about is None or (found := sink()) is None:
         return False
-    facts = {DEPLOYMENT: one.deployment}
-    foreign = one.caller and one.trace not in one.caller
+    trace = one.of_drop()
+    facts = {DEPLOYMENT: one.about.id}
+    foreign = one.caller and trace not in one.caller
     found.span(
         Span(
             name=one.name,
-            trace=one.trace,
+            trace=trace,
             id=one.id,
-            parent=one.root,
+            parent=tracing.root_id(trace),
             start=one.began,
             end=datetime.now(UTC),
             facts=facts,
@@ -235,7 +239,7 @@ def _finish(one: _Work, fault: str) -> bool:
         found.span(
             Span(
                 name=name,
-                trace=one.trace,
+                trace=trace,
                 id=secrets.token_hex(8),
                 parent=one.id,
                 start=start,

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 from sim.scheduler import Faults
@@ -18,7 +19,7 @@ CHUNK = 1_000
 REPORTED = 50_000
 """Schedules after which a line says how it goes."""
 
-COLLECTED = 50
+COLLECTED = 200
 """Schedules after which what they left behind is collected."""
 
 
@@ -38,6 +39,16 @@ def run(first: int, last: int) -> Tally:
         if seed % COLLECTED == 0:
             gc.collect()
     return tally
+
+
+def parts(first: int, end: int) -> Iterator[Tally]:
+    """Run the seeds in [first, end) on every processor, and count by chunks."""
+    starts = range(first, end, CHUNK)
+    pool = ProcessPoolExecutor(max_workers=os.cpu_count())
+    try:
+        yield from pool.map(run, starts, [min(s + CHUNK, end) for s in starts])
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def show(seed: int) -> int:
@@ -65,21 +76,21 @@ def main() -> int:
     if chosen.seed is not None:
         return show(chosen.seed)
     begun = time.perf_counter()
-    starts = range(chosen.first, chosen.first + chosen.seeds, CHUNK)
-    end = chosen.first + chosen.seeds
     tally = Tally()
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for part in pool.map(run, starts, [min(s + CHUNK, end) for s in starts]):
+    try:
+        for part in parts(chosen.first, chosen.first + chosen.seeds):
             tally += part
             for seed, words in part.broken:
                 print(f"seed {seed}: {words}", file=sys.stderr, flush=True)
             if tally.schedules % REPORTED == 0:
                 sofar = tally.sentence(time.perf_counter() - begun)
                 print(sofar, file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("stopped: what follows is of what was run", file=sys.stderr)
     seconds = time.perf_counter() - begun
     print(tally.sentence(seconds))
     if chosen.record:
-        command = f"make simulate SEEDS={chosen.seeds} RECORD=1"
+        command = f"make simulate SEEDS={tally.schedules} RECORD=1"
         PAGE.write_text(tally.page(seconds, command))
     return show(tally.broken[0][0]) if tally.broken else 0
 

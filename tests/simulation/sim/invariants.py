@@ -47,7 +47,8 @@ class Invariants:
             old = known.get(revision.number)
             if old and old.phase is not revision.phase:
                 self._moved(revision.number, old.phase, revision.phase)
-            self._missed(after, revision)
+            if revision.reason is Reason.REMOVED:
+                self._missed(after, revision)
             if revision.phase is Phase.ACCEPTED:
                 self.accepted.add(revision.digest)
             self.said[after.id, revision.digest, revision.attempt].add(revision.phase)
@@ -64,7 +65,7 @@ class Invariants:
     def _missed(self, deployment: Deployment, revision: Revision) -> None:
         """What is called removed was taken away by somebody else, not by us."""
         what = f"{deployment.endpoint_name}/{deployed_model_id(revision.digest)}"
-        if revision.reason is Reason.REMOVED and what not in self.taken:
+        if what not in self.taken:
             raise InvariantError(f"2: {what} is gone, and nobody took it away")
 
     def _moved(self, number: int, before: Phase, after: Phase) -> None:

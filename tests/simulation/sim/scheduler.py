@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -53,8 +53,10 @@ SLOW_SECONDS = (0.1, 8.0)
 STALLED_SECONDS = (30.0, 150.0)
 """How long a process stands still that has been forgotten."""
 
-STALLED, ON_TIME = 0.3, 0.0
+STALLED = 0.3
 """Share of the slow answers that are heard by a process that stood still."""
+
+_FAILS, _KILLS = 1, 2
 
 
 MAX_CALLS = 20_000
@@ -158,12 +160,10 @@ class Scheduler:
         if self.calls > MAX_CALLS:
             raise EndlessError(f"{name} is call {self.calls}")
         self._switch()
-        self._perhaps_wait(name, ON_TIME)
-        self._perhaps_die(name, "before")
-        if self.chance(self.faults.before):
-            self.note(f"{name}: fails before")
-            self.happened["a call failed, nothing was done"] += 1
-            raise TransientError(f"{name} failed")
+        faults = self.faults
+        wrong = self._draw(faults.before, faults.kill / 2, faults.slow / 2)
+        if wrong:
+            self._before(name, wrong)
         try:
             result = act()
         except StaleError:
@@ -171,30 +171,53 @@ class Scheduler:
             self.happened["a write lost against another, or a generation was gone"] += 1
             raise
         self.note(f"{name}")
-        if self.chance(self.faults.delay):
+        if self.chance(faults.delay):
             self._switch()
-        self._perhaps_wait(name, STALLED)
-        self._perhaps_die(name, "after")
-        if self.chance(self.faults.after):
+        wrong = self._draw(faults.after, faults.kill / 2, faults.slow / 2)
+        if wrong:
+            self._after(name, wrong)
+        return result
+
+    def _draw(self, *shares: float) -> int:
+        """Which of these happens, counted from 1; 0 for none of them."""
+        drawn = self._random.random()
+        for number, share in enumerate(shares, 1):
+            if drawn < share:
+                return number
+            drawn -= share
+        return 0
+
+    def _before(self, name: str, wrong: int) -> None:
+        """What goes wrong before a call is done: it fails, kills, or takes its time."""
+        if wrong == _FAILS:
+            self.note(f"{name}: fails before")
+            self.happened["a call failed, nothing was done"] += 1
+            raise TransientError(f"{name} failed")
+        if wrong == _KILLS:
+            self._die(name, "before")
+        self._wait(name, stalled=False)
+
+    def _after(self, name: str, wrong: int) -> None:
+        """What goes wrong after a call was done, before its caller goes on."""
+        if wrong == _FAILS:
             self.note(f"{name}: done, but the answer is lost")
             self.happened["a call was done, its answer lost"] += 1
             raise TransientError(f"{name} timed out")
-        return result
+        if wrong == _KILLS:
+            self._die(name, "after")
+        self._wait(name, stalled=self.chance(STALLED))
 
-    def _perhaps_wait(self, name: str, share: float) -> None:
-        if self.chance(self.faults.slow / 2):
-            stalled = self.chance(share)
-            seconds = self.between(*(STALLED_SECONDS if stalled else SLOW_SECONDS))
-            self.note(f"{name}: takes {seconds:.2f} s")
-            what = "a process stood still" if stalled else "a call took its time"
-            self.happened[what] += 1
-            self.pause(seconds)
+    def _wait(self, name: str, *, stalled: bool) -> None:
+        seconds = self.between(*(STALLED_SECONDS if stalled else SLOW_SECONDS))
+        self.note(f"{name}: takes {seconds:.2f} s")
+        what = "a process stood still" if stalled else "a call took its time"
+        self.happened[what] += 1
+        self.pause(seconds)
 
-    def _perhaps_die(self, name: str, when: str) -> None:
-        if self.chance(self.faults.kill / 2):
-            self.note(f"{name}: killed {when}")
-            self.happened["a process was killed"] += 1
-            raise ProcessKilledError
+    def _die(self, name: str, when: str) -> NoReturn:
+        self.note(f"{name}: killed {when}")
+        self.happened["a process was killed"] += 1
+        raise ProcessKilledError
 
     def _switch(self) -> None:
         """Let somebody else go first, if anybody is there who could."""
