@@ -17,6 +17,7 @@ import pytest
 
 from end_to_end.conftest import LocalStack, until
 from weightdrop.cli import own_stack
+from weightdrop.local.proc import PROC
 from weightdrop.local.supervisor import preflight, processes, stack
 
 PYTHON = [sys.executable, "-m", "weightdrop.cli"]
@@ -175,13 +176,13 @@ def listening(home: Path) -> list[str]:
     inodes = {
         str(link.readlink())
         for pid in processes.of_stack(home)
-        for link in (processes.PROC / str(pid) / "fd").iterdir()
+        for link in (PROC / str(pid) / "fd").iterdir()
         if link.is_symlink()
     }
     rows = [
         line.split()
         for table in ("tcp", "tcp6")
-        for line in (processes.PROC / "net" / table).read_text().splitlines()[1:]
+        for line in (PROC / "net" / table).read_text().splitlines()[1:]
     ]
     return [
         row[1].partition(":")[0]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,10 +36,13 @@ def until(look: Callable[[], T], what: str) -> T:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port that nobody listens on, and nobody on the next one."""
+    while True:
+        with closing(socket.create_server(("127.0.0.1", 0))) as server:
+            port: int = server.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                socket.create_server(("127.0.0.1", port + 1)).close()
+                return port
 
 
 class Running:

@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from weightdrop.local.proc import PARENT, PROC, STARTED, STATE, pids, stat
 from weightdrop.local.supervisor.layout import MARKER
-
-PROC = Path("/proc")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -34,46 +33,33 @@ def adopt_orphans() -> None:
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name, empty if it is gone."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return []
-    return text.rpartition(")")[2].split()
-
-
 def start_time(pid: int) -> str:
     """Clock ticks from boot to the start of `pid`; empty if it does not run.
 
     Together with the pid it names one process for ever.
     """
-    fields = _stat(pid)
-    return "" if not fields or fields[0] in "ZX" else fields[19]
+    fields = stat(pid)
+    return "" if not fields or fields[STATE] in "ZX" else fields[STARTED]
 
 
 def parent_of(pid: int) -> int:
     """The parent of `pid`; 0 if it is gone."""
-    fields = _stat(pid)
-    return int(fields[1]) if fields else 0
-
-
-def _all_pids() -> list[int]:
-    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+    fields = stat(pid)
+    return int(fields[PARENT]) if fields else 0
 
 
 def children_of(pid: int) -> list[int]:
     """Children of `pid`, zombies among them."""
-    return [other for other in _all_pids() if parent_of(other) == pid]
+    return [other for other in pids() if parent_of(other) == pid]
 
 
 def descendants(pid: int) -> list[int]:
     """Children of `pid`, their children and so on, zombies left out."""
     children: dict[int, list[int]] = {}
-    for other in _all_pids():
-        fields = _stat(other)
-        if fields and fields[0] not in "ZX":
-            children.setdefault(int(fields[1]), []).append(other)
+    for other in pids():
+        fields = stat(other)
+        if fields and fields[STATE] not in "ZX":
+            children.setdefault(int(fields[PARENT]), []).append(other)
     found: list[int] = []
     front = [pid]
     while front:
@@ -109,16 +95,16 @@ def of_stack(home: Path) -> list[int]:
     run = str(home / "run")
     return [
         pid
-        for pid in _all_pids()
+        for pid in pids()
         if pid not in above
         and start_time(pid)
         and _belongs(pid, home=str(home), run=run)
     ]
 
 
-def send(pids: Iterable[int], number: signal.Signals) -> None:
-    """Send a signal to those of `pids` that are still there."""
-    for pid in pids:
+def send(to: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to those processes that are still there."""
+    for pid in to:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 

@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from weightdrop import settings
+from weightdrop.local.proc import PROC, SESSION, STARTED, STATE, pids, stat
 from weightdrop.local.vertex.store import Store
 
 MARKER = "WEIGHTDROP_SERVING_OF"
 _PR_SET_PDEATHSIG = 1
-_START_TIME = 19
-_SESSION = 3
-_PROC = Path("/proc")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,25 +74,11 @@ class Command:
     cwd: Path
 
 
-def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat after the name (state is the first)."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text("ascii", "replace")
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()
-
-
-def _pids() -> Iterator[int]:
-    if _PROC.is_dir():
-        yield from (int(item.name) for item in _PROC.iterdir() if item.name.isdigit())
-
-
 def _session_members(leader: int) -> list[int]:
     found = []
-    for pid in _pids():
-        stat = _stat(pid)
-        if stat and int(stat[_SESSION]) == leader and stat[0] != "Z":
+    for pid in pids():
+        fields = stat(pid)
+        if fields and int(fields[SESSION]) == leader and fields[STATE] != "Z":
             found.append(pid)
     return found
 
@@ -136,8 +120,8 @@ class Processes:
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509  # we run no threads
         )
-        stat = _stat(process.pid)
-        started = stat[_START_TIME] if stat else ""
+        fields = stat(process.pid)
+        started = fields[STARTED] if fields else ""
         self._store.put("process", str(process.pid), {"started": started})
         return process
 
@@ -163,8 +147,8 @@ class Processes:
         """Kill the processes of an earlier run; gives their pids."""
         found: set[int] = set()
         for key, record in self._store.scan("process"):
-            stat = _stat(int(key))
-            if stat is None or stat[_START_TIME] == record["started"]:
+            fields = stat(int(key))
+            if not fields or fields[STARTED] == record["started"]:
                 found.update(_session_members(int(key)))
             self._store.delete("process", key)
         found.update(self._marked())
@@ -174,7 +158,7 @@ class Processes:
 
     def _marked(self) -> Iterator[int]:
         wanted = f"{MARKER}={self._marker}".encode()
-        for pid in _pids():
+        for pid in pids():
             with contextlib.suppress(OSError):
-                if wanted in (_PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                if wanted in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
                     yield pid
