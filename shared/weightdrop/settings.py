@@ -74,7 +74,8 @@ class Settings:
             Service Connect; empty for endpoints with a public name.
         private_network: Full name of the network in which each private endpoint
             gets an address; empty for none.
-        local_gpus: Accelerators that the Vertex AI stand-in pretends to have.
+        local_gpus: Accelerators that each region of the Vertex AI stand-in pretends to
+            have.
         telemetry: Where traces and metrics go: `google`, the base URL of an OTLP/HTTP
             collector, or `file:` and a path; empty for nowhere.
     """

@@ -102,7 +102,7 @@ def serve(config: Config) -> None:
 @click.option(
     "--gpus",
     type=click.IntRange(min=0),
-    help="Accelerators there are; WEIGHTDROP_LOCAL_GPUS, else 64.",
+    help="Accelerators of each region; WEIGHTDROP_LOCAL_GPUS, else 64.",
 )
 @click.option("--dedicated-dns", default="", help="Name of dedicated endpoints.")
 @click.option("--tls-port", default=0, help="0 takes a free one.")

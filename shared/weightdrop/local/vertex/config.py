@@ -102,7 +102,7 @@ class Config:
         tls_port: Second port, with TLS; 0 takes a free one.
         tls_certificate: PEM file of the certificate; no TLS without it.
         tls_key: PEM file of its key.
-        gpus: Accelerators the pretended region has.
+        gpus: Accelerators each pretended region has.
         dedicated_dns: Name that dedicated endpoints get; empty for our address.
         probing: How servers are watched.
         scaling: How replicas follow the load.

@@ -132,7 +132,7 @@ class Deployments:
         check_split(split, known)
         if not split and self._config.choices.first_takes_traffic and not others:
             split = {NEW: 100}
-        self._budget.claim(resources)
+        self._budget.claim(resources, location=place.location)
         resource = model["resource"]
         deployed = {
             **wanted,
@@ -296,7 +296,9 @@ class Deployments:
         deployed["dedicatedResources"] = check_resources(
             deployed, location=place.location
         )
-        self._budget.claim(deployed["dedicatedResources"], instead_of=key)
+        self._budget.claim(
+            deployed["dedicatedResources"], location=place.location, instead_of=key
+        )
         self._store.put("deployment", key, record)
         self._fleet.refit(self.unit(key, record))
         return self._operations.start(

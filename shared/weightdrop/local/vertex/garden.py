@@ -119,7 +119,9 @@ class Garden:
         }
         recommendation: JSON = {"region": place.location, "spec": spec}
         if request.get("checkUserQuota"):
-            fits = self._budget.fits({"machineSpec": found["machineSpec"]})
+            fits = self._budget.fits(
+                {"machineSpec": found["machineSpec"]}, location=place.location
+            )
             state = "USER_HAS_QUOTA" if fits else "NO_USER_QUOTA"
             recommendation["userQuotaState"] = f"QUOTA_STATE_{state}"
         return {

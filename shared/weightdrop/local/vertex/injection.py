@@ -22,7 +22,8 @@ class Rule:
 
     Attributes:
         match: Regular expression, searched in "METHOD /path" of a request, or
-            in the kind of an operation ("deploy_model", "upload_model", …).
+            in "KIND RESOURCE" of an operation, as in "deploy_model
+            projects/P/locations/L/endpoints/E" or "upload_model projects/…".
         where: `request` before anything is done, `answer` after it was done
             (the client does not learn of it), `operation` instead of its work.
         status: Canonical error name; empty for latency alone.

@@ -123,11 +123,11 @@ def replicas_wanted(resources: JSON) -> int:
 
 
 class Budget:
-    """The accelerators that the pretended project may use.
+    """The accelerators that the pretended project may use in each region.
 
     Args:
         store: Where deployments are kept.
-        gpus: How many accelerators there are.
+        gpus: How many accelerators each region has.
     """
 
     def __init__(self, store: Store, *, gpus: int) -> None:
@@ -136,33 +136,34 @@ class Budget:
 
     @property
     def total(self) -> int:
-        """Accelerators there are."""
+        """Accelerators each region has."""
         return self._gpus
 
-    @property
-    def used(self) -> int:
-        """Accelerators that deployments hold now."""
+    def used(self, location: str = "") -> int:
+        """Accelerators that deployments hold now, in one region or in all."""
+        prefix = f"{location}/" if location else ""
         return sum(
             _accelerators(record["deployedModel"]["dedicatedResources"])
-            for _, record in self._store.scan("deployment")
+            for _, record in self._store.scan("deployment", prefix)
         )
 
-    def fits(self, resources: JSON) -> bool:
+    def fits(self, resources: JSON, *, location: str) -> bool:
         """Whether a further deployment's accelerators are there."""
-        return self.used + _accelerators(resources) <= self._gpus
+        return self.used(location) + _accelerators(resources) <= self._gpus
 
-    def claim(self, resources: JSON, *, instead_of: str = "") -> None:
+    def claim(self, resources: JSON, *, location: str, instead_of: str = "") -> None:
         """Raise RESOURCE_EXHAUSTED when a deployment's accelerators are too many.
 
         Args:
             resources: What is asked for.
+            location: The region in which it is asked for.
             instead_of: Key of the deployment that these resources replace.
         """
         kept, wanted = 0, _accelerators(resources)
         record = self._store.get("deployment", instead_of) if instead_of else None
         if record is not None:
             kept = _accelerators(record["deployedModel"]["dedicatedResources"])
-        used = self.used - kept
+        used = self.used(location) - kept
         if wanted and used + wanted > self._gpus:
             accelerator = resources["machineSpec"].get("acceleratorType", "")
             raise ApiError(

@@ -203,7 +203,8 @@ class Operations:
             tell=lambda fields: self._update(number, metadata=fields),
         )
         try:
-            await self._injection.meet("operation", record["kind"])
+            where = record["name"].partition("/operations/")[0]
+            await self._injection.meet("operation", f"{record['kind']} {where}")
             response = await self._handlers[record["kind"]](work)
         except asyncio.CancelledError:
             if number not in self._cancelled:

@@ -47,7 +47,7 @@ class QuotaCalls:
         time = now()
         point = {
             "interval": {"startTime": time, "endTime": time},
-            "value": {"int64Value": str(self._budget.used)},
+            "value": {"int64Value": str(self._budget.used())},
         }
         return {
             "timeSeries": [
