@@ -171,10 +171,35 @@ def _own(called: ast.Attribute) -> bool:
     return isinstance(called.value, ast.Name) and called.value.id == "self"
 
 
+def modules(*paths: Path) -> tuple[Path, ...]:
+    """Modules of adapters, and those beside them that they import, each once."""
+    found = dict.fromkeys(paths)
+    waiting = list(paths)
+    while waiting:
+        path = waiting.pop()
+        beside = (path.parent / f"{name}.py" for name in _imported(path))
+        new = [it for it in beside if it.is_file() and it not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return tuple(found)
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Names of the modules beside a module from which it imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parent, _, name = node.module.rpartition(".")
+            beside = f".{path.parent.name}"
+            if parent.endswith(beside):
+                yield name
+            elif node.module.endswith(beside):
+                yield from (alias.name for alias in node.names)
+
+
 def _trees(port: str) -> Iterator[ast.AST]:
-    for path in PORTS[port]:
+    for path in modules(*PORTS[port]):
         tree = ast.parse(path.read_text())
-        wanted = CLASSES.get(port)
+        wanted = CLASSES.get(port) if path in PORTS[port] else None
         if wanted is None:
             yield tree
         else:

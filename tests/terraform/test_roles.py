@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from terraform.harness import Made
-from terraform.permissions import CALLS, ONLY_DIRECT, PORTS, ROLES, calls, use
+from terraform.permissions import (
+    CALLS,
+    LIBRARY,
+    ONLY_DIRECT,
+    PORTS,
+    ROLES,
+    calls,
+    modules,
+    use,
+)
 from weightdrop.core.deployment import events
 
 FUNCTIONS = ("on_artifact", "on_request", "on_tick", "status")
@@ -79,6 +89,26 @@ def allows(made: Made, role: str) -> frozenset[str]:
 def test_the_table_of_calls_is_the_code(port: str) -> None:
     """Every call to Google has an entry with its permissions, and no entry is stale."""
     assert set(CALLS[port]) == calls(port)
+
+
+def test_the_pace_line_is_among_the_records() -> None:
+    """What an adapter has its neighbours call is read as its own."""
+    assert LIBRARY / "adapters" / "firestore_line.py" in modules(*PORTS["records"])
+
+
+def test_a_call_in_a_neighbour_of_an_adapter_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: a module that the adapter imports through another deletes."""
+    source = "from weightdrop.adapters.{} import it\n"
+    place = tmp_path / "adapters"
+    place.mkdir()
+    (place / "one.py").write_text(source.format("two"))
+    (place / "two.py").write_text("from weightdrop.adapters import three\n")
+    (place / "three.py").write_text("def it(batch): batch.delete('x')\n")
+    monkeypatch.setitem(PORTS, "records", (place / "one.py",))
+
+    assert calls("records") == {"delete"}
 
 
 @pytest.mark.parametrize("entry_point", FUNCTIONS)
