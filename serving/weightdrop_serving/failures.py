@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import traceback
 from enum import IntEnum
+from typing import Final
+
+from weightdrop_serving import logs
+
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Exit(IntEnum):
@@ -31,3 +38,30 @@ class ServingError(Exception):
     def __init__(self, status: Exit, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def explained(error: Exception) -> ServingError:
+    """`error` as what ends the process; the log gets the trace of an unforeseen one.
+
+    A disk may be full wherever something is written, not only where weights are.
+    """
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return disk_full(error, str(error.filename or "a file"))
+    trace = "".join(traceback.format_exception(error))
+    logs.write("note", trace, severity="ERROR")
+    return ServingError(
+        Exit.UNFORESEEN,
+        f"{type(error).__name__}: {error}; nobody foresaw it here. The line before "
+        "this one says where it happened.",
+    )
+
+
+def disk_full(error: OSError, path: str) -> ServingError:
+    """What is said where `path` cannot be written."""
+    return ServingError(
+        Exit.DISK_FULL,
+        f"cannot write {path}: {error.strerror}; WEIGHTDROP_SERVING_SCRATCH names "
+        "the folder that weights are copied to",
+    )

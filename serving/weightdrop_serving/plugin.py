@@ -189,8 +189,10 @@ class VertexPlugin:
         told = State.STARTING
         while True:
             verdict = health.verdict()
-            if verdict.state is not told and State.HUNG in (verdict.state, told):
-                _tell("state", state=verdict.state, detail=verdict.reason)
+            if verdict.state is State.HUNG and told is not State.HUNG:
+                _tell("hung", detail=verdict.reason)
+            if told is State.HUNG and verdict.state not in (State.HUNG, State.DEAD):
+                _tell("awake")
             if verdict.silent_seconds > self._settings.hang_exit_seconds:
                 _tell("lost", detail=verdict.reason)
             if verdict.state is State.DEAD:

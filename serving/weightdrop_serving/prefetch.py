@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 import google_crc32c
 
 from weightdrop_serving import crc
-from weightdrop_serving.failures import Exit, ServingError
+from weightdrop_serving.failures import Exit, ServingError, disk_full
 from weightdrop_serving.storage import Bucket, Source, TransferError
 
 _T = TypeVar("_T")
@@ -156,7 +156,7 @@ class Prefetch:
             if file.size:
                 os.posix_fallocate(descriptor, 0, file.size)
         except OSError as error:
-            raise _disk(error, path) from error
+            raise disk_full(error, str(path)) from error
         return _Open(source=file, descriptor=descriptor, left=0)
 
     def _work(self, ranges: queue.SimpleQueue[tuple[_Open, int, int]]) -> None:
@@ -255,12 +255,4 @@ def _write(descriptor: int, block: bytes, offset: int, path: Path) -> None:
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
     except OSError as error:
-        raise _disk(error, path) from error
-
-
-def _disk(error: OSError, path: Path) -> ServingError:
-    return ServingError(
-        Exit.DISK_FULL,
-        f"cannot write {path}: {error.strerror}; WEIGHTDROP_SERVING_SCRATCH names "
-        "the folder that weights are copied to",
-    )
+        raise disk_full(error, str(path)) from error

@@ -19,6 +19,7 @@ from weightdrop_serving import (
     arguments,
     context,
     environment,
+    failures,
     folders,
     kinship,
     logs,
@@ -30,6 +31,7 @@ from weightdrop_serving.failures import Exit, ServingError
 from weightdrop_serving.model import Model, open_model
 from weightdrop_serving.room import WaitingRoom, listening_socket
 
+_MODEL: Final = "model"
 _STOP_SECONDS: Final = 5.0  # vLLM takes half a second once it is drained
 
 
@@ -67,6 +69,7 @@ class Supervisor:
         self._room: WaitingRoom | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._line: socket.socket | None = None
+        self._serves = False
         self._drained = asyncio.Event()
         self._model: Model | None = None
 
@@ -76,36 +79,38 @@ class Supervisor:
         self._failure = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        scratch: Path | None = None
-        lock = -1
         try:
             scratch, lock = folders.make_scratch(self._settings.scratch)
-            work = asyncio.create_task(self._serve(scratch))
-            stop = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not self._stop.is_set():
-                stop.cancel()
-                await work
-            await self._shut_down()
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ServingError):
-                await work
-            logs.write("stopped", "stopped as asked", status=0)
-            return int(Exit.STOPPED)
-        except ServingError as error:
-            logs.write(
-                "failed", str(error), severity="CRITICAL", status=int(error.status)
-            )
-            return int(error.status)
-        finally:
-            self._kill()
-            if self._model is not None:
-                self._model.cancel()
-            if scratch is not None:
+            try:
+                await self._live(scratch)
+            finally:
+                self._kill()
+                if self._model is not None:
+                    self._model.cancel()
                 folders.remove(scratch, lock)
-            removed = machine.remove_leftover_segments(self._started)
-            if removed:
-                logs.write("note", f"removed {removed} shared memory segments")
+                removed = machine.remove_leftover_segments(self._started)
+                if removed:
+                    logs.write("note", f"removed {removed} shared memory segments")
+        except Exception as error:  # noqa: BLE001  # the last line says why, always
+            reason = failures.explained(error)
+            status = int(reason.status)
+            logs.write("failed", str(reason), severity="CRITICAL", status=status)
+            return status
+        logs.write("stopped", "stopped as asked", status=0)
+        return int(Exit.STOPPED)
+
+    async def _live(self, scratch: Path) -> None:
+        """Serve until told to stop."""
+        work = asyncio.create_task(self._serve(scratch))
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stop.is_set():
+            stop.cancel()
+            await work
+        await self._shut_down()
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await work  # what goes wrong now is no reason to end otherwise
 
     async def _serve(self, scratch: Path) -> None:
         settings = self._settings
@@ -115,13 +120,12 @@ class Supervisor:
         await self._room.open()
         logs.write("starting", f"listening on {settings.host}:{port}", port=port)
         observed = machine.observe(accelerator_expected=settings.has_accelerator)
-        folder = scratch / "model"
+        folder = scratch / _MODEL
         folder.mkdir()
+        # Both are in vLLM's working folder: a socket's path must be short, and the
+        # model's is part of what names compiled graphs, which the next start looks for.
         built = arguments.build(
-            self._words,
-            model=str(folder),
-            socket="vllm.sock",  # in its working folder: such paths must be short
-            machine=observed,
+            self._words, model=_MODEL, socket="vllm.sock", machine=observed
         )
         if built.dropped:
             logs.write(
@@ -212,6 +216,7 @@ class Supervisor:
         seconds = round(time.time() - self._started, 1)
         match message["event"]:
             case "serving":
+                self._serves = True
                 if self._room is not None:
                     self._room.close()
                 logs.write("serving", "vLLM took over the port", seconds=seconds)
@@ -219,10 +224,10 @@ class Supervisor:
                 logs.write("ready", f"ready in {seconds} s", seconds=seconds)
             case "drained":
                 self._drained.set()
-            case "state":
-                logs.write(
-                    "hung", f"{message['state']}: {message['detail']}", severity="ERROR"
-                )
+            case "hung":
+                logs.write("hung", message["detail"], severity="ERROR")
+            case "awake":
+                logs.write("note", "the engine works again")
             case "mute":
                 self._fail(
                     Exit.ENGINE_DIED,
@@ -243,11 +248,12 @@ class Supervisor:
             self._room.reason = "the server is shutting down"
         if self._child is None or self._line is None:
             return
-        with contextlib.suppress(OSError):
-            self._line.sendall(b'{"order": "drain"}\n')
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain_seconds):
-                await self._drained.wait()
+        if self._serves:  # else nothing is under way, and nobody would say so
+            with contextlib.suppress(OSError):
+                self._line.sendall(b'{"order": "drain"}\n')
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.drain_seconds):
+                    await self._drained.wait()
         with contextlib.suppress(TimeoutError, ProcessLookupError):
             self._child.terminate()
             async with asyncio.timeout(_STOP_SECONDS):

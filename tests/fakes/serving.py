@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from fakes.ends import UNHEALTHY_SECONDS, End
 from weightdrop_serving import kinship
 
 
@@ -89,6 +90,13 @@ class Container:
                 found.append(json.loads(line[start:]))
         return found
 
+    def until_said(self, words: str, *, seconds: float) -> None:
+        """Wait until a structured line has `words` in its message."""
+        deadline = time.monotonic() + seconds
+        while not any(words in event["message"] for event in self.events()):
+            assert time.monotonic() < deadline, f"no {words!r}:\n{self.tail()}"
+            time.sleep(0.05)
+
     def event(self, name: str) -> dict[str, Any]:
         """The last line of this name."""
         return next(e for e in reversed(self.events()) if e["event"] == name)
@@ -107,16 +115,55 @@ class Container:
 
     def member(self, title: str) -> int:
         """Process id of the one of vLLM's processes that bears `title`."""
+        found = self.find(title)
+        assert found, f"no {title}:\n{self.tail()}"
+        return found
+
+    def find(self, title: str) -> int:
+        """The same; 0 as long as there is none."""
         for member in kinship.group_members(self.engine()):
-            command = Path(f"/proc/{member}/cmdline").read_bytes()
-            if title.encode() in command:
-                return member
-        raise AssertionError(f"no {title}:\n{self.tail()}")
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{member}/cmdline").read_bytes()
+                if title.encode() in command:
+                    return member
+        return 0
 
     def leftovers(self) -> list[str]:
         """Processes and folders that are still there; none, once it is gone."""
-        processes = [f"process {p}" for p in kinship.group_members(self.engine())]
+        groups = [event["pid"] for event in self.events() if "pid" in event]
+        processes = [
+            f"process {member}"
+            for group in groups
+            for member in kinship.group_members(group)
+        ]
         return processes + [str(path) for path in self.scratch.iterdir()]
+
+    def ended(self, end: End, *, later: float = 0.0) -> None:
+        """Watch it end in this way, its cause just given.
+
+        Health must not stay good for long, the status and the last line of the log
+        must say why, and nothing may be left.
+
+        Args:
+            end: How it ends.
+            later: Seconds by which a setting puts the end off.
+        """
+        began = time.monotonic()
+        while self.process.poll() is None:
+            waited = time.monotonic() - began
+            assert waited < end.seconds + later, f"still there:\n{self.tail()}"
+            healthy = self.health() == 200
+            assert not (healthy and waited > UNHEALTHY_SECONDS + later), self.tail()
+            time.sleep(0.05)
+        assert self.process.returncode == end.status, self.tail()
+        last = self.events()[-1]
+        if end.says:
+            word = "failed" if end.status else "stopped"
+            assert (last["event"], last["status"]) == (word, end.status)
+            assert end.says in last["message"]
+        else:
+            assert last["event"] != "failed"
+        self.until_clean(seconds=10)
 
     def until_clean(self, *, seconds: float) -> None:
         """Wait until nothing is left."""

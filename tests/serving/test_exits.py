@@ -7,15 +7,24 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from servingbench.emulator import Conditions, emulator
 
-from fakes.serving import container
+from fakes import ends
+from fakes.builders import NOON
+from fakes.ends import End
+from fakes.serving import Container, container
+from weightdrop.core.artifacts.manifest import encode
+from weightdrop.core.artifacts.objects import ArtifactFile
 from weightdrop.local.tiny_model import make_tiny_llama
+from weightdrop_serving import selection
 from weightdrop_serving.failures import Exit
+from weightdrop_serving.storage import Bucket
 
 
 @pytest.mark.parametrize(
@@ -58,11 +67,15 @@ def test_bad_variables_are_told_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
-    [(403, Exit.STORAGE_DENIED), (404, Exit.WEIGHTS_MISSING), ("corrupt", 65)],
+    ("fault", "end"),
+    [
+        (403, ends.DENIED),
+        (404, ends.WEIGHTS_REPLACED),
+        ("corrupt", ends.WEIGHTS_DAMAGED),
+    ],
 )
 def test_a_bucket_that_refuses_ends_the_container(
-    tmp_path: Path, fault: int | str, status: int
+    tmp_path: Path, fault: int | str, end: End
 ) -> None:
     """Each cause has its own status, and nothing is left on the disk."""
     make_tiny_llama(tmp_path / "bucket" / "m")
@@ -70,21 +83,20 @@ def test_a_bucket_that_refuses_ends_the_container(
     with emulator(tmp_path / "bucket", conditions) as service:
         env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
         with container(tmp_path / "run", "gs://bench/m", env=env) as running:
-            assert running.wait(seconds=30) == status
+            running.ended(end)
             assert "gs://bench/m" in running.event("failed")["message"]
-            assert list(running.scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "text"),
+    ("fault", "end"),
     [
-        (404, Exit.WEIGHTS_MISSING, "deleted or replaced"),
-        ("corrupt", Exit.WEIGHTS_UNUSABLE, "crc32c"),
-        ("replace", Exit.WEIGHTS_MISSING, "deleted or replaced"),
+        (404, ends.WEIGHTS_REPLACED),
+        ("corrupt", ends.WEIGHTS_DAMAGED),
+        ("replace", ends.WEIGHTS_REPLACED),
     ],
 )
 def test_weights_that_change_end_the_container_and_its_engine(
-    tmp_path: Path, fault: int | str, status: Exit, text: str
+    tmp_path: Path, fault: int | str, end: End
 ) -> None:
     """Gone, damaged or replaced while vLLM starts: nothing of it stays behind."""
     make_tiny_llama(tmp_path / "bucket" / "m")
@@ -103,9 +115,51 @@ def test_weights_that_change_end_the_container_and_its_engine(
             "WEIGHTDROP_SERVING_STREAMS": "1",
         }
         with container(tmp_path / "run", "gs://bench/m", env=env) as running:
-            assert running.wait(seconds=30) == status
-            assert text in running.event("failed")["message"]
-            running.until_clean(seconds=10)
+            running.ended(end)
+
+
+def test_a_bucket_that_goes_away_ends_the_container(tmp_path: Path) -> None:
+    """Streams break off and nobody listens any more: it tries, then says so."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    asked = threading.Event()
+
+    def leave(name: str, _start: int) -> str | None:
+        if not name.endswith(".safetensors"):
+            return None
+        asked.set()
+        return "cut"
+
+    with emulator(tmp_path / "bucket", Conditions(fault=leave)) as service:
+        env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
+        with container(tmp_path / "run", "gs://bench/m", env=env) as running:
+            assert asked.wait(30)
+            service.stop()
+            running.ended(ends.BUCKET_GONE)
+            assert "gs://bench/m" in running.event("failed")["message"]
+
+
+def test_a_disk_that_is_too_small_ends_the_container(tmp_path: Path) -> None:
+    """What the model needs is known before it is read, and said with the setting."""
+    make_tiny_llama(tmp_path / "bucket" / "m")
+    with emulator(tmp_path / "bucket") as service:
+        bucket = Bucket("gs://bench/m", service.url)
+        huge = [
+            replace(file, size=1 << 60) if selection.is_weights(file.path) else file
+            for file in bucket.files()
+        ]
+        bucket.release()
+        env = {
+            "WEIGHTDROP_STORAGE_ENDPOINT": service.url,
+            "WEIGHTDROP_SOURCE": "gs://bench/m",
+            "WEIGHTDROP_FILES": encode(
+                ArtifactFile(it.path, it.generation, it.size, it.crc32c, NOON)
+                for it in huge
+            ),
+        }
+        with container(tmp_path / "run", "", env=env) as running:
+            running.ended(ends.DISK_TOO_SMALL)
+            message = running.event("failed")["message"]
+            assert "WEIGHTDROP_SERVING_SCRATCH" in message
 
 
 def test_a_full_disk_ends_the_container(tmp_path: Path) -> None:
@@ -117,33 +171,78 @@ def test_a_full_disk_ends_the_container(tmp_path: Path) -> None:
         with container(
             tmp_path / "run", "gs://bench/m", env=env, under=under
         ) as running:
-            assert running.wait(seconds=30) == Exit.DISK_FULL
+            running.ended(ends.DISK_FULL)
             message = running.event("failed")["message"]
             assert "WEIGHTDROP_SERVING_SCRATCH" in message
-            running.until_clean(seconds=10)
 
 
-def test_killed_while_it_downloads_nothing_stays(tmp_path: Path) -> None:
-    """The engine notices that its supervisor is gone and takes the weights along."""
-    make_tiny_llama(tmp_path / "bucket" / "m")
-    asked, release = threading.Event(), threading.Event()
+class TestDownloading:
+    """Ends while weights are on their way and vLLM starts."""
 
-    def wait(name: str, _start: int) -> None:
-        if name.endswith(".safetensors"):
-            asked.set()
-            release.wait(60)
+    @pytest.fixture
+    def downloading(self, tmp_path: Path) -> Iterator[Container]:
+        """A container whose first shard does not come, and that has started vLLM."""
+        make_tiny_llama(tmp_path / "bucket" / "m")
+        release = threading.Event()
 
-    with emulator(tmp_path / "bucket", Conditions(fault=wait)) as service:
-        env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
-        with container(tmp_path / "run", "gs://bench/m", env=env) as running:
-            assert asked.wait(30)
-            deadline = time.monotonic() + 30
-            while not any("pid" in event for event in running.events()):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            running.process.kill()
-            running.until_clean(seconds=20)
-            release.set()
+        def wait(name: str, _start: int) -> None:
+            if name.endswith(".safetensors"):
+                release.wait(120)
+
+        with emulator(tmp_path / "bucket", Conditions(fault=wait)) as service:
+            env = {"WEIGHTDROP_STORAGE_ENDPOINT": service.url}
+            with container(tmp_path / "run", "gs://bench/m", env=env) as running:
+                _until(lambda: any("pid" in event for event in running.events()))
+                yield running
+                release.set()
+
+    def test_killed_while_it_downloads_nothing_stays(
+        self, downloading: Container
+    ) -> None:
+        """The engine notices that its supervisor is gone and takes the weights."""
+        downloading.process.kill()
+        downloading.ended(ends.SUPERVISOR_KILLED)
+
+    def test_a_server_killed_while_it_downloads_ends_the_container(
+        self, downloading: Container
+    ) -> None:
+        """Nobody waits for weights that nobody will read."""
+        os.kill(downloading.engine(), signal.SIGKILL)
+        downloading.ended(ends.START_KILLED)
+        assert "status -9" in downloading.event("failed")["message"]
+
+    @pytest.mark.vllm
+    def test_an_engine_killed_while_it_downloads_ends_the_container(
+        self, downloading: Container
+    ) -> None:
+        """VLLM's server misses its engine and gives up."""
+        _until(lambda: downloading.find("EngineCore"), seconds=120)
+        os.kill(downloading.core(), signal.SIGKILL)
+        downloading.ended(ends.START_KILLED)
+
+    def test_vllm_is_told_the_same_name_at_every_start(
+        self, downloading: Container
+    ) -> None:
+        """The folder's name is part of what compiled graphs are found by."""
+        process = Path(f"/proc/{downloading.engine()}")
+        words = (process / "cmdline").read_text().split("\0")
+
+        assert words[words.index("--model") + 1] == "model"
+        assert (process / "cwd" / "model" / "config.json").exists()
+
+    def test_sigterm_while_vllm_starts_waits_for_nothing(
+        self, downloading: Container
+    ) -> None:
+        """No request can be under way: the time to drain them is not spent."""
+        downloading.process.send_signal(signal.SIGTERM)
+        downloading.ended(ends.TOLD)
+
+
+def _until(condition: Callable[[], object], *, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_while_it_downloads_the_port_answers_and_sigterm_ends_it(
@@ -167,9 +266,8 @@ def test_while_it_downloads_the_port_answers_and_sigterm_ends_it(
                 httpx.head(f"{running.url}/anything"),
             ]
             running.process.send_signal(signal.SIGTERM)
-            assert running.wait(seconds=20) == 0
+            running.ended(ends.TOLD)
             release.set()
             assert [answer.status_code for answer in answers] == [503] * 3
             assert answers[0].json()["error"]["message"] == "downloading the model"
             assert all("retry-after" in answer.headers for answer in answers)
-            assert list(running.scratch.iterdir()) == []

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servingbench.emulator import Conditions, Emulator, emulator
 
+from fakes import ends
 from weightdrop.core.artifacts.objects import StoredObject, artifact_set
 from weightdrop.local.tiny_model import make_tiny_llama
-from weightdrop_serving import crc, environment, prefetch, selection
+from weightdrop_serving import crc, environment, prefetch, selection, storage
 from weightdrop_serving.environment import EnvironmentFaultError
 from weightdrop_serving.failures import Exit, ServingError
 from weightdrop_serving.model import EXPECTED, BucketModel
@@ -126,6 +127,30 @@ def test_a_bucket_that_goes_away_is_given_up(drop: Path, tmp_path: Path) -> None
             _fetch(service, tmp_path / "out")
     assert caught.value.status is Exit.STORAGE_UNREACHABLE
     assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_a_bucket_that_falls_silent_is_given_up(
+    drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections are kept and nothing comes: each try ends with its time.
+
+    Here with short times; with those of the image it ends within the documented one.
+    """
+    waits = sum(0.2 * 2**number for number in range(prefetch._TRIES - 1))
+    longest = prefetch._TRIES * storage._TIMEOUT_SECONDS + waits
+    monkeypatch.setattr(storage, "_TIMEOUT_SECONDS", 0.2)
+    release = threading.Event()
+
+    def silent(name: str, _start: int) -> None:
+        if name.endswith(".safetensors"):
+            release.wait(60)
+
+    with emulator(drop, Conditions(fault=silent)) as service:
+        with pytest.raises(ServingError, match=ends.BUCKET_SILENT.says) as caught:
+            _fetch(service, tmp_path / "out")
+        release.set()
+    assert caught.value.status is ends.BUCKET_SILENT.status
+    assert longest < ends.BUCKET_SILENT.seconds
 
 
 def test_a_replaced_file_is_noticed(drop: Path, tmp_path: Path) -> None:
