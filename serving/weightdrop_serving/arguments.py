@@ -28,6 +28,8 @@ _REFUSED: Final = {
     "--headless": "one process serves",
     "--api-server-count": "one process serves",
 }
+# vLLM's parser takes any beginning of a name for the name, unless it is one itself.
+_WHOLE: Final = frozenset({"--reasoning-parser"})
 # Left out everywhere: health reads what it would switch off.
 _NEVER: Final = {"--disable-log-stats": 0}
 # Left out without a GPU; with the number of values each takes.
@@ -87,7 +89,7 @@ def build(
 
     Args:
         given: Arguments after the entry point's name.
-        model: Folder of the model.
+        model: Folder of the model, seen from vLLM's working folder.
         socket: Path of the Unix socket vLLM listens on itself.
         machine: What it runs on.
 
@@ -129,9 +131,14 @@ def _cpu(machine: Machine) -> dict[str, str]:
 
 def _check(given: Sequence[str]) -> None:
     for word in given:
-        name = word.partition("=")[0].replace("_", "-")
-        if name in _REFUSED:
-            raise ServingError(Exit.USAGE, f"{name} is not accepted: {_REFUSED[name]}")
+        name = word.partition("=")[0].partition(".")[0].replace("_", "-")
+        if not name.startswith("--") or name in _WHOLE:
+            continue
+        for refused, reason in _REFUSED.items():
+            if refused.startswith(name):
+                raise ServingError(
+                    Exit.USAGE, f"{word.partition('=')[0]} is not accepted: {reason}"
+                )
 
 
 def _without(

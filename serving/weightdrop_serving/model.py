@@ -53,15 +53,15 @@ def open_model(settings: Environment, folder: Path) -> Model:
     parts = urlsplit(uri)
     origin = Path(unquote(parts.path)) if parts.scheme == "file" else Path(uri)
     if not uri or not origin.is_dir():
+        name = "AIP_STORAGE_URI" if uri == settings.storage_uri else "WEIGHTDROP_SOURCE"
         raise ServingError(
-            Exit.USAGE,
-            f"AIP_STORAGE_URI={uri!r} is neither gs://bucket/prefix nor a folder",
+            Exit.USAGE, f"{name}={uri!r} is neither gs://bucket/prefix nor a folder"
         )
     return FolderModel(origin.absolute(), folder)
 
 
 class FolderModel:
-    """A folder of this machine; nothing is copied."""
+    """A folder of this machine; nothing is copied, and nothing compared."""
 
     def __init__(self, origin: Path, folder: Path) -> None:
         self._origin = origin

@@ -87,8 +87,8 @@ def small_files(files: Iterable[Source]) -> list[Source]:
     if not any(file.path == CONFIG for file in chosen):
         raise ServingError(
             Exit.WEIGHTS_MISSING,
-            "there is no config.json at the top of the model's folder; "
-            "AIP_STORAGE_URI must name the folder that holds it",
+            "there is no config.json at the top of the model's folder; AIP_STORAGE_URI "
+            "or WEIGHTDROP_SOURCE must name the folder that holds it",
         )
     return chosen
 

@@ -19,9 +19,11 @@ def for_engine(settings: Environment, scratch: Path, *, gpu: bool) -> dict[str, 
     cache = settings.cache.expanduser()
     changes = {
         "DO_NOT_TRACK": "1",
+        "FLASHINFER_WORKSPACE_BASE": str(cache),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
+        "TRITON_CACHE_DIR": str(cache / "triton"),
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "VLLM_CONFIG_ROOT": str(cache / "config"),
         "VLLM_DO_NOT_TRACK": "1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 from pathlib import Path
@@ -23,6 +24,7 @@ from weightdrop_serving import (
     folders,
     machine,
     selection,
+    vllm_variables,
 )
 from weightdrop_serving.arguments import Machine
 from weightdrop_serving.failures import Exit, ServingError
@@ -165,6 +167,10 @@ class TestArguments:
         [
             "--trust-remote-code",
             "--trust_remote_code",
+            "--trust-remote",
+            "--trust_r=true",
+            "--middle",
+            "--config.model",
             "--port=1",
             "--middleware",
             "--api-key",
@@ -175,10 +181,32 @@ class TestArguments:
     )
     def test_what_would_break_the_contract_is_refused(self, word: str) -> None:
         """The error names the argument and says why."""
-        with pytest.raises(
-            ServingError, match=word.partition("=")[0].replace("_", "[-_]")
-        ):
+        with pytest.raises(ServingError, match=re.escape(word.partition("=")[0])):
             _build(word)
+
+    @pytest.mark.vllm
+    @pytest.mark.filterwarnings("ignore")
+    def test_vllm_understands_no_other_spelling(self) -> None:
+        """Whatever of vLLM's arguments begins like a refused one is refused, or whole.
+
+        With its own parser, which takes a beginning of a name for the name.
+        """
+        from vllm.entrypoints.launchers import cli_args  # noqa: PLC0415  # seconds
+        from vllm.utils.argparse_utils import (  # noqa: PLC0415
+            FlexibleArgumentParser,
+        )
+
+        parser = cli_args.make_arg_parser(FlexibleArgumentParser())
+        names = {name for action in parser._actions for name in action.option_strings}
+        beginnings = {
+            name
+            for name in names
+            for refused in arguments._REFUSED
+            if refused.startswith(name) and name not in arguments._REFUSED
+        }
+        assert parser.parse_args(["--trust-rem"]).trust_remote_code
+        assert beginnings == arguments._WHOLE
+        assert "--reasoning-parser" in _build("--reasoning-parser", "x").words
 
     @pytest.mark.parametrize("machine", [_GPU, _CPU])
     def test_whatever_a_folder_may_ask_for_is_accepted(self, machine: Machine) -> None:
@@ -210,6 +238,13 @@ class TestEnvironment:
         changes = {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "INFO"}
         result = environment.for_engine(own, changes)
         assert result == {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "DEBUG"}
+
+    def test_what_vllm_keeps_lies_in_the_cache(self, tmp_path: Path) -> None:
+        """Classes, graphs and kernels: none in a folder that ends with the process."""
+        settings = environment.load({"WEIGHTDROP_SERVING_CACHE": str(tmp_path)})
+        told = vllm_variables.for_engine(settings, Path("/scratch"), gpu=True)
+        kept = ("VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE")
+        assert all(Path(told[name]).is_relative_to(tmp_path) for name in kept)
 
 
 class TestHealth:
