@@ -40,12 +40,6 @@ KNOWN = (
         "no",
         "there is no Pub/Sub on one machine: refused; watched buckets post CloudEvents",
     ),
-    (
-        "Python SDK 2.7",
-        "`predict_async` on a dedicated endpoint",
-        "no",
-        "it trusts certifi's certificates alone",
-    ),
 )
 """What no test can show working, and why: found by trying."""
 

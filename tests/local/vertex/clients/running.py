@@ -50,6 +50,19 @@ class Stack:
         """The dedicated name of endpoints."""
         return f"localhost:{self.tls_port}"
 
+    def credentials(self) -> Path:
+        """A file of credentials for which the stand-in gives tokens."""
+        made = self.home / "credentials.json"
+        told = {
+            "type": "external_account",
+            "audience": "local",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": f"{self.vertex.url}/token",
+            "credential_source": {"file": str(made)},
+        }
+        made.write_text(json.dumps(told))
+        return made
+
     def names(self) -> dict[str, str]:
         """The names that the published examples leave open."""
         return {
@@ -120,16 +133,7 @@ def grpc_face(whole: Stack) -> Iterator[int]:
 @contextmanager
 def led_here(whole: Stack) -> Iterator[dict[str, str]]:
     """The proxy before all of it; gives the variables that send programs there."""
-    credentials = whole.home / "credentials.json"
-    kind = "urn:ietf:params:oauth:token-type:jwt"
-    told = {
-        "type": "external_account",
-        "audience": "local",
-        "subject_token_type": kind,
-        "token_url": f"{whole.vertex.url}/token",
-        "credential_source": {"file": str(credentials)},
-    }
-    credentials.write_text(json.dumps(told))
+    credentials = whole.credentials()
     with grpc_face(whole) as grpc_port:
         options = ["--tls-port", str(whole.tls_port), "--grpc-port", str(grpc_port)]
         with _beside("weightdrop.local.vertex.proxy", *options) as port:

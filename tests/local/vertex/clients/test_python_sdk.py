@@ -164,6 +164,16 @@ model.delete()
 """
 
 
+ASYNC = """
+import asyncio, certifi, google.auth
+certifi.where = lambda: AUTHORITY
+endpoint.credentials, _ = google.auth.load_credentials_from_file(CREDENTIALS)
+answer = asyncio.run(endpoint.predict_async(instances=[{"prompt": PROMPT}]))
+assert len(answer.predictions) == 1, answer
+assert answer.deployed_model_id, answer
+"""
+
+
 def _run(whole: Stack, *parts: str) -> None:
     """Run a script; it must end well."""
     head = INIT.format(project="local", region=REGION, url=whole.vertex.url)
@@ -171,6 +181,8 @@ def _run(whole: Stack, *parts: str) -> None:
         "GCS_URI": "gs://models/tiny",
         "PROMPT": "How to tell the time by looking at the sky?",
         "CONTAINER": str(CONTAINER),
+        "AUTHORITY": str(whole.authority),
+        "CREDENTIALS": str(whole.credentials()),
     }
     head += "\n".join(f"{name} = {value!r}" for name, value in names.items())
     trusted = {"REQUESTS_CA_BUNDLE": str(whole.authority)}
@@ -202,6 +214,15 @@ def test_custom_model_with_a_machine(whole: Stack) -> None:
 def test_custom_model_without_arguments(whole: Stack) -> None:
     """The published script without arguments deploys and predicts."""
     _run(whole, SEED_DEFAULT, CLEAN)
+
+
+@pytest.mark.client(
+    SDK, "`endpoint.predict_async`, `certifi.where` giving the stand-in's certificate"
+)
+@WITHOUT_VLLM
+def test_predict_async(whole: Stack) -> None:
+    """It trusts certifi's file alone, and wants credentials that can be refreshed."""
+    _run(whole, SEED_DEFAULT, ASYNC, CLEAN)
 
 
 @pytest.mark.client(SDK, "`CustomModel(…).list_deploy_options()`")
