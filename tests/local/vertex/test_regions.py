@@ -9,6 +9,7 @@ import pytest
 from local.vertex.running import JSON, Running
 
 HERE, THERE = "us-central1", "us-east4"
+UNDEPLOY: JSON = {"deployedModelId": "1"}
 STOCK_OUT = "Machine type temporarily unavailable, please retry."
 
 
@@ -60,6 +61,22 @@ def test_a_region_without_room_fails_deployments_and_nothing_else(
     assert there.ask().status_code == 200
 
 
+def test_nothing_is_left_of_a_deployment_that_found_no_room(
+    make: Callable[..., Running],
+) -> None:
+    """No deployed model, no accelerator in use, and the endpoint can be removed."""
+    vertex = make("--gpus", "1")
+    full(vertex, HERE, times=1)
+    here = prepared(vertex, HERE)
+    here.finish(here.deploy())
+    again = here.finish(here.deploy())
+    here.succeed(here.call("POST", "/endpoints/e:undeployModel", UNDEPLOY))
+    gone = here.finish(here.call("DELETE", "/endpoints/e"))
+
+    assert "error" not in again
+    assert "error" not in gone
+
+
 def test_what_is_deployed_can_be_undeployed_where_no_room_is_left(
     vertex: Running,
 ) -> None:
@@ -68,8 +85,7 @@ def test_what_is_deployed_can_be_undeployed_where_no_room_is_left(
     here.succeed(here.deploy())
     full(vertex, HERE)
 
-    undeploy = {"deployedModelId": "1"}
-    here.succeed(here.call("POST", "/endpoints/e:undeployModel", undeploy))
+    here.succeed(here.call("POST", "/endpoints/e:undeployModel", UNDEPLOY))
 
     assert here.call("GET", "/endpoints/e").get("deployedModels", []) == []
 

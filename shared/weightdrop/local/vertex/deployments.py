@@ -73,7 +73,7 @@ class Deployments:
         self._endpoints = endpoints
         self._fleet = fleet
         self._budget = budget
-        operations.handle("deploy_model", self._deploy)
+        operations.handle("deploy_model", self._deploy, undo=self._given_up)
         operations.handle("undeploy_model", self._undeploy)
         operations.handle("mutate_deployed_model", self._mutated)
 
@@ -313,6 +313,10 @@ class Deployments:
         deployed = await self.bring_up(work, work.request)
         body = {"deployedModel": deployed}
         return typed("DeployModelResponse", work.version, body)
+
+    async def _given_up(self, work: Work) -> None:
+        work.stage("FAILED_TO_DEPLOY")
+        await self.take_down(work.request["key"])
 
     async def _undeploy(self, work: Work) -> JSON:
         await self.take_down(work.request["key"])

@@ -49,6 +49,7 @@ class Work:
 
 
 Handler = Callable[[Work], Awaitable[JSON]]
+Undo = Callable[[Work], Awaitable[None]]
 
 
 class Operations:
@@ -66,12 +67,22 @@ class Operations:
         self._store = store
         self._injection = injection
         self._handlers: dict[str, Handler] = {}
+        self._undo: dict[str, Undo] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._cancelled: set[str] = set()
 
-    def handle(self, kind: str, handler: Handler) -> None:
-        """Name the handler of one kind of operation."""
+    def handle(self, kind: str, handler: Handler, *, undo: Undo | None = None) -> None:
+        """Name the handler of one kind of operation.
+
+        Args:
+            kind: Of the operation.
+            handler: Does its work, and leaves nothing behind if it fails.
+            undo: Takes back what was written when it was started, if it fails
+                before the handler is called.
+        """
         self._handlers[kind] = handler
+        if undo is not None:
+            self._undo[kind] = undo
 
     def start(
         self,
@@ -203,8 +214,7 @@ class Operations:
             tell=lambda fields: self._update(number, metadata=fields),
         )
         try:
-            where = record["name"].partition("/operations/")[0]
-            await self._injection.meet("operation", f"{record['kind']} {where}")
+            await self._meet(work, record)
             response = await self._handlers[record["kind"]](work)
         except asyncio.CancelledError:
             if number not in self._cancelled:
@@ -220,6 +230,17 @@ class Operations:
             self._update(number, done=True, error=fault.rpc_status())
         else:
             self._update(number, done=True, response=response)
+
+    async def _meet(self, work: Work, record: JSON) -> None:
+        """Fail as a test has ordered; then nothing of the operation is left."""
+        kind, where = record["kind"], record["name"].partition("/operations/")[0]
+        try:
+            await self._injection.meet("operation", f"{kind} {where}")
+        except (ApiError, asyncio.CancelledError) as error:
+            ended = isinstance(error, ApiError) or self.cancelling(work.number)
+            if ended and kind in self._undo:
+                await self._undo[kind](work)
+            raise
 
     def _update(
         self, number: str, *, metadata: JSON | None = None, **fields: Any
