@@ -197,8 +197,8 @@ class Supervisor:
                 if ended in done and not self._stop.is_set():
                     raise ServingError(
                         Exit.ENGINE_DIED,
-                        f"vLLM ended by itself with status {ended.result()}; what it "
-                        "said is above",
+                        "the engine died: vLLM ended by itself with status "
+                        f"{ended.result()}; what it said is above",
                     )
                 if ended in done:
                     return

@@ -252,6 +252,7 @@ class TestEnds:
             asked = threading.Thread(target=server.predict, args=({"prompt": "Hi"},))
             asked.start()
             seconds = server.until_health(503, seconds=30)
+            server.until_said("no sign of life", seconds=10)
         finally:
             os.kill(core, signal.SIGCONT)
         asked.join()
