@@ -66,6 +66,48 @@ def test_what_has_served_stays_in_its_region() -> None:
     assert pipeline.deployment.region == "us-central1"
 
 
+def test_a_region_that_the_key_is_not_of_is_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing could be encrypted there: it fails for the reason that it has."""
+    key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    pipeline = Pipeline(replace(SETTINGS, kms_key=key))
+    pipeline.platform.faults[own(1)] = ROOMLESS
+    pipeline.drop(1)
+    pipeline.run(20)
+
+    assert pipeline.revision(1).reason is Reason.NO_CAPACITY
+    assert pipeline.deployment.region == "us-central1"
+    assert f"does not move to us-east4: the key {key}" in caplog.text
+
+
+def test_the_region_of_the_key_is_gone_to(caplog: pytest.LogCaptureFixture) -> None:
+    """The first of the regions that has the key is taken."""
+    key = "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k"
+    regions = (*SETTINGS.fallback_regions, "europe-west4")
+    pipeline = Pipeline(Settings(fallback_regions=regions, kms_key=key))
+    pipeline.platform.faults[own(1)] = ROOMLESS
+    pipeline.drop(1)
+    pipeline.run(20)
+
+    assert pipeline.phases() == {1: Phase.READY}
+    assert pipeline.deployment.region == "europe-west4"
+    assert "private endpoint" not in caplog.text
+
+
+def test_a_private_endpoint_that_moves_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It moves: whether the network leads there, only its owner knows."""
+    pipeline = Pipeline(replace(SETTINGS, private_projects=("clients",)))
+    pipeline.platform.faults[own(1)] = ROOMLESS
+    pipeline.drop(1)
+    pipeline.run(20)
+
+    assert pipeline.deployment.region == "us-east4"
+    assert "private endpoint will be in us-east4" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("accelerator", "region", "most", "found"),
     [

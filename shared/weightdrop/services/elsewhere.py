@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from weightdrop.core.deployment.phases import Phase, Reason
@@ -11,6 +12,8 @@ from weightdrop.core.planning.plan import Plan
 from weightdrop.ports import Clock, Platform
 from weightdrop.services import specs
 from weightdrop.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _ROOMLESS = frozenset({Reason.NO_CAPACITY, Reason.QUOTA})
 
@@ -36,7 +39,7 @@ class Elsewhere:
 
         Only what never served moves: an endpoint stays in its region, and its
         users know its name. A folder that names a region is deployed there or
-        nowhere.
+        nowhere. A region that the key is not of is passed over.
         """
         bound = deployment.served or revision.options.region
         if bound or reason not in _ROOMLESS or revision.phase is not Phase.DEPLOYING:
@@ -44,6 +47,13 @@ class Elsewhere:
         plan = self._plan(deployment, revision)
         if plan is None:
             return None
+        if self.settings.private_projects:
+            log.warning(
+                "%s: its private endpoint will be in %s, where the network needs a "
+                "way to it as well",
+                deployment.id,
+                plan.region,
+            )
         return relocate(
             deployment,
             revision,
@@ -71,6 +81,19 @@ class Elsewhere:
                 most=options.max_hourly_usd,
                 replicas=options.max_replica_count,
             )
-            if found:
+            if found and self._has_key(deployment, region):
                 return found
         return None
+
+    def _has_key(self, deployment: Deployment, region: str) -> bool:
+        """Whether what is made in a region can be encrypted: a key is of one region."""
+        key = self.settings.kms_key
+        if not key or f"/locations/{region}/" in key:
+            return True
+        log.warning(
+            "%s does not move to %s: the key %s is of another region",
+            deployment.id,
+            region,
+            key,
+        )
+        return False
