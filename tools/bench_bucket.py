@@ -13,6 +13,7 @@ docs/benchmarks/bucket.md; what misses its limit ends the command with 1.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import platform
 import statistics
@@ -161,12 +162,14 @@ def measure(*, gib: float, rounds: int, small: int) -> list[Row]:
 
 def page(rows: list[Row]) -> str:
     """The report."""
-    version = platform.python_version()
+    when = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    machine = f"{os.cpu_count()} processors, {platform.machine()}"
     head = (
         "# The bucket server, measured\n\n"
-        "Written by `make bench-bucket`, which says what is measured and how. One "
-        f"connection, {os.cpu_count()} cores shared by server and client, Python "
-        f"{version}.\n\n| what | measured | promised |\n| --- | --- | --- |\n"
+        f"Written by `make bench-bucket` on {when} ({machine}, Python "
+        f"{platform.python_version()}), which says what is measured and how. One "
+        "connection; server and client share the processors.\n\n"
+        "| what | measured | promised |\n| --- | --- | --- |\n"
     )
     return head + "\n".join(row.line() for row in rows) + "\n"
 

@@ -8,6 +8,8 @@ read.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import re
 import sys
 from pathlib import Path
 
@@ -71,6 +73,14 @@ def _write(files: dict[Path, str], *, check: bool) -> list[str]:
     return stale
 
 
+def _day(*, check: bool) -> str:
+    """The page's date: today's, or the one it has where it is only compared."""
+    if check and PAGE.exists():
+        found = re.search(r" on (20\d\d-\d\d-\d\d)\b", PAGE.read_text("utf-8"))
+        return found[1] if found else ""
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+
+
 def main() -> int:
     """Score, write, and say what is wrong."""
     arguments = _arguments()
@@ -92,7 +102,8 @@ def main() -> int:
         found = guesses(runs, engine)
         _print(found, "one family left out at a time")
         seeds = seed_plans(DATA / "seed_models.json", DATA / "configs", tables)
-        written = page(found, seeds, tables=tables, engine=engine)
+        day = _day(check=arguments.check)
+        written = page(found, seeds, tables=tables, engine=engine, when=day)
         problems = broken_promises(found) + _write(
             {PAGE: written, PLOT: plot(found)}, check=arguments.check
         )

@@ -91,8 +91,9 @@ def page(
     *,
     tables: Tables,
     engine: EngineConstants,
+    when: str,
 ) -> str:
-    """The whole page."""
+    """The whole page, as written on the day `when`."""
     runs: list[Run] = [guess.run for guess in found]
     best = fitted(runs, engine)
     by_kind, by_family = _groups(found)
@@ -117,4 +118,5 @@ def page(
         tables=tables,
         engine=tables.engine,
         measured=engine,
+        when=when,
     )
