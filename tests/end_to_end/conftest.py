@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 
+from local.vertex.running import tiny_image
 from weightdrop.cli import own_stack
 from weightdrop.cli.asking import EndpointClient
 from weightdrop.cli.client import StatusClient, View
@@ -21,6 +23,7 @@ from weightdrop.core.deployment.naming import deployment_id
 from weightdrop.errors import NotFoundError, TransientError
 from weightdrop.local.supervisor import processes, stack
 from weightdrop.local.tiny_model import make_tiny_llama
+from weightdrop.settings import variable
 
 SECONDS = 180.0
 """A vLLM start takes 30 s alone, and others may use the machine, too."""
@@ -98,6 +101,13 @@ class LocalStack:
 
         return until(look, f"{name} is {phase} {facts}: {self.view(name)}")
 
+    def vertex(self, path: str, *, method: str = "GET", **told: Any) -> View:
+        """What the stand-in itself answers: its word, not the record's."""
+        url = f"{self.stack.urls['vertex']}/{path}"
+        answer = httpx.request(method, url, trust_env=False, timeout=SECONDS, **told)
+        assert answer.is_success, answer.text
+        return dict(answer.json())
+
     def ask(self, name: str, *, max_tokens: int = 8) -> str:
         """The model's answer to one chat."""
         endpoint = self.view(name)["endpoint"]
@@ -140,6 +150,26 @@ def stopped(running: LocalStack) -> Iterator[LocalStack]:
         yield running
     finally:
         _stop(running)
+
+
+@contextmanager
+def small_stack(
+    home: Path, image: Path, *options: str, **settings: str
+) -> Iterator[LocalStack]:
+    """A stack whose servers are small programs: nothing of vLLM is loaded.
+
+    Args:
+        home: Its state.
+        image: A folder in which the small program is laid.
+        options: Of `weightdrop up`.
+        settings: Further settings by field.
+    """
+    told = {variable(field): text for field, text in settings.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in (told | tiny_image(image)).items():
+            patch.setenv(name, text)
+        with stopped(LocalStack(home, *options)) as running:
+            yield running
 
 
 def _stop(running: LocalStack) -> None:

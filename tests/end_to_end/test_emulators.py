@@ -15,8 +15,7 @@ import httpx
 import pytest
 
 from contracts import emulators
-from end_to_end.conftest import LocalStack, stopped, until
-from local.vertex.running import tiny_image
+from end_to_end.conftest import LocalStack, small_stack, until
 from weightdrop.adapters.firestore import FirestoreRecords
 from weightdrop.adapters.pubsub import PubsubFollower
 from weightdrop.core.deployment.events import EVENTS_TOPIC
@@ -35,12 +34,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         if emulators.required():
             pytest.fail(f"EMULATORS MISSING: {error}")
         pytest.skip(f"EMULATORS MISSING: {error}")
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, text in tiny_image(tmp_path_factory.mktemp("image")).items():
-            patch.setenv(name, text)
-        with stopped(LocalStack(home, "--emulators")) as running:
-            yield running
+    home, image = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("image")
+    with small_stack(home, image, "--emulators") as running:
+        yield running
 
 
 def address(stack: LocalStack, name: str) -> str:
