@@ -314,6 +314,20 @@ def test_what_can_be_no_id_is_said_to_be_none(serving: Any, asked: str) -> None:
     )
 
 
+def test_what_is_held_up_says_by_what(serving: Any) -> None:
+    """How often, in whose words, and when it is tried again; the list has a word."""
+    keep(serving, replace(waiting(), setbacks=3, setback="429: \x1b[31m", due=NOON))
+    outcome = serving.weightdrop("status", ID)
+
+    said = f"the last 3 looks got nowhere, the next is at {NOON:%Y-%m-%d %H:%M:%SZ}"
+    assert f"  held up   {said}: 429: \\x1b[31m\n" in outcome.out
+    assert serving.weightdrop("status", ID, "--json").document["setback"] == {
+        "times": 3,
+        "message": "429: \x1b[31m",
+        "nextLook": NOON.isoformat(),
+    }
+
+
 def test_facts_stand_out_from_their_names() -> None:
     """The names are dim, what they name is not."""
     lines = list(deployment_lines(deployment_view(waiting())))

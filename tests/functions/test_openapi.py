@@ -81,6 +81,9 @@ def fill(app: App) -> None:
                 endpoint_name="projects/p/locations/l/endpoints/e",
                 endpoint_url="https://e.example",
                 updated=NOON + timedelta(seconds=number),
+                due=NOON,
+                setbacks=number % 3,
+                setback="429: slower",
             ),
             events=(make_message(),),
         )

@@ -66,6 +66,9 @@ def poisoned(text: str, phase: Phase) -> tuple[Deployment, tuple[Message, ...]]:
         endpoint_dns=text,
         endpoint_url=f"https://{text}",
         overrides=(("model_id", text),),
+        setbacks=2,
+        setback=text,
+        due=samples.NOW,
     )
     return one, samples.told(replace(one, revisions=(broken,)))
 

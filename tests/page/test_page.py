@@ -216,6 +216,10 @@ class TestWaiting:
         [
             ("The last 3 looks got nowhere", {"setbacks": 3}),
             ("The last look got nowhere", {"setbacks": 1}),
+            (
+                "429: at most 30 a minute",
+                {"setbacks": 1, "setback": "429: at most 30 a minute"},
+            ),
             ("is removed first", {"leftovers": ("projects/7/endpoints/a",)}),
             ("No file is missing", {"revisions": (make_revision(),)}),
             (

@@ -19,10 +19,7 @@ def why(deployment: Deployment) -> str:
     if latest is None:
         return ""
     if deployment.setbacks and deployment.due:
-        return (
-            f"The last {_times(deployment.setbacks)} got nowhere: Vertex AI did not "
-            "answer, or asked to come slower. The functions' log says which."
-        )
+        return f"The last {_times(deployment.setbacks)} got nowhere."
     if deployment.leftovers:
         return "What was made in another region is removed first."
     if latest.phase is Phase.ACCEPTED:

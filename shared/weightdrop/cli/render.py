@@ -144,6 +144,8 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
         yield "serving", f"revision {clean(serving['revision'])} has the traffic"
     if view.get("ordered"):
         yield "ordered", f"{clean(view['ordered'])}, to be done next"
+    if setback := view.get("setback"):
+        yield "held up", _setback(setback)
     if view.get("model"):
         yield "model", _model_line(view["model"])
     if view.get("plan"):
@@ -151,6 +153,15 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
     if view.get("endpoint"):
         yield "endpoint", clean(view["endpoint"].get("baseUrl", ""))
         yield "ask", f'weightdrop ask {shlex.quote(clean(view["id"]))} "PROMPT"'
+
+
+def _setback(setback: View) -> str:
+    """How often it got nowhere, why, and when it is tried again."""
+    times = int(setback.get("times", 1))
+    looks = "look" if times == 1 else f"{times} looks"
+    later = _moment(setback.get("nextLook"))
+    said = f"the last {looks} got nowhere, the next is at {later}"
+    return f"{said}: {clean(setback['message'])}" if setback.get("message") else said
 
 
 def _split(parts: Iterable[View]) -> str:
@@ -232,13 +243,15 @@ def _table_note(view: View) -> str:
     ]
     if errors and view.get("phase") == "rejected":
         return clean(errors[0].get("code", ""))
-    return clean(view.get("reason") or view.get("stage") or "")
+    held_up = "held up" if view.get("setback") else ""
+    return clean(view.get("reason") or held_up or view.get("stage") or "")
 
 
 def change(view: View) -> str:
     """What distinguishes one look at a deployment from the next."""
     parts: list[Any] = [view.get("phase"), view.get("stage"), view.get("revision")]
-    return repr([*parts, view.get("missing")])
+    setback = (view.get("setback") or {}).get("message")
+    return repr([*parts, view.get("missing"), setback])
 
 
 def event_line(event: View) -> Text:

@@ -102,17 +102,17 @@ class Reconciler:
         for _ in range(MAX_STEPS):
             session.renew()
             taken = self._take(session.deployment)
-            if taken.deployment is not None:
+            if taken.deployment and taken.deployment != session.deployment:
                 self._write(session, taken.deployment)
                 session.publish()
             if taken.wait or taken.deployment is None:
                 break
-        session.close()
+        session.close(got_on=True)
 
     def _write(self, session: Session, changed: Deployment) -> None:
         before = session.deployment
         try:
-            session.save(replace(changed, setbacks=0))
+            session.save(replace(changed, setbacks=0, setback=""))
         except StaleError:
             self.release.undo(before)
             raise

@@ -159,8 +159,11 @@ class Session:
                 return
             self._sent.add(message.id)
 
-    def close(self) -> None:
+    def close(self, *, got_on: bool = False) -> None:
         """Publish what is left, strike it out, and say when to look again.
+
+        Args:
+            got_on: Whether the record's setbacks are over.
 
         Raises:
             StaleError: If somebody else wrote first; they publish it again.
@@ -169,9 +172,11 @@ class Session:
             return
         self.publish()
         sent = any(message.id in self._sent for message in self.deployment.outbox)
-        if sent or self._leases or self._overdue():
+        over = got_on and self.deployment.setbacks > 0
+        if sent or self._leases or over or self._overdue():
             lease = None if self._leases else self.deployment.leased_until
-            self.save(replace(self.deployment, leased_until=lease))
+            changed = replace(self.deployment, leased_until=lease)
+            self.save(replace(changed, setbacks=0, setback="") if over else changed)
             self._leases.clear()
 
     def _somebody_elses(self) -> bool:

@@ -36,6 +36,9 @@ LONGEST_WAIT = 600.0
 MOST_SETBACKS = 10
 """Setbacks that are counted: by then the longest wait is reached."""
 
+LONGEST_WORDS = 500
+"""Characters that are kept of what a setback said."""
+
 Each = Callable[[Callable[[str], None], Sequence[str]], None]
 
 
@@ -88,10 +91,10 @@ class Tick:
             log.info("%s: %s", deployment_id, error)
         except TransientError as error:
             log.warning("%s: %s", deployment_id, error)
-            self._later(deployment_id, error.retry_after)
-        except WeightdropError:
+            self._later(deployment_id, error)
+        except WeightdropError as error:
             log.exception("%s", deployment_id)
-            self._later(deployment_id, None)
+            self._later(deployment_id, error)
 
     def _look(self, deployment_id: str) -> None:
         held = self.records.get(deployment_id)
@@ -125,19 +128,21 @@ class Tick:
             extra={"facts": facts},
         )
 
-    def _later(self, deployment_id: str, seconds: float | None) -> None:
-        """Put a record that made trouble behind the others."""
+    def _later(self, deployment_id: str, error: WeightdropError) -> None:
+        """Put a record that made trouble behind the others, and say why."""
         held = self.records.get(deployment_id)
         if held is None:
             return
         now = self.reconciler.clock.now()
         setbacks = held.deployment.setbacks
         poll = self.reconciler.settings.poll_seconds
-        wait = max(seconds or 0.0, min(LONGEST_WAIT, poll * 2**setbacks))
+        asked = error.retry_after if isinstance(error, TransientError) else None
+        wait = max(asked or 0.0, min(LONGEST_WAIT, poll * 2**setbacks))
         later = replace(
             held.deployment,
             due=now + timedelta(seconds=wait),
             setbacks=min(setbacks + 1, MOST_SETBACKS),
+            setback=str(error)[:LONGEST_WORDS],
         )
         try:
             self.records.put(later, version=held.version)

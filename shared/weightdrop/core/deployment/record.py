@@ -141,6 +141,7 @@ class Deployment:
         served: Whether a revision ever was ready: then it stays in its region.
         leftovers: Full names of what is to be removed in regions it has left.
         setbacks: How often in a row a tick got nowhere with it.
+        setback: What kept the last of them, in the words of who refused.
         leased_until: Somebody takes its steps until then, unless they crash;
             None while nobody does.
         due: When a tick must look again; None if nothing is to be done.
@@ -163,6 +164,7 @@ class Deployment:
     served: bool = False
     leftovers: tuple[str, ...] = ()
     setbacks: int = 0
+    setback: str = ""
     leased_until: datetime | None = None
     due: datetime | None = None
     outbox: tuple[Message, ...] = ()

@@ -100,6 +100,7 @@ def deployment_view(deployment: Deployment) -> dict[str, object]:
             for one, percent in deployment.split
         ],
         "ordered": ordered(deployment),
+        "setback": setback_view(deployment),
         "endpoint": None,
     }
     serving = deployment.serving
@@ -109,6 +110,17 @@ def deployment_view(deployment: Deployment) -> dict[str, object]:
     if deployment.latest:
         view |= _latest_view(deployment.latest)
     return view
+
+
+def setback_view(deployment: Deployment) -> dict[str, object] | None:
+    """What keeps a deployment from getting on; None while nothing does."""
+    if not deployment.setbacks or deployment.due is None:
+        return None
+    return {
+        "times": deployment.setbacks,
+        "message": deployment.setback,
+        "nextLook": deployment.due.isoformat(),
+    }
 
 
 def ordered(deployment: Deployment) -> str:
