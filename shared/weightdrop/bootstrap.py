@@ -225,7 +225,8 @@ class App:
 
     def sweep(self) -> tuple[str, ...]:
         """Make platform and records agree, now and then; returns what was removed."""
-        from weightdrop.services.sweep import Sweep, sweep_is_due  # noqa: PLC0415
+        from weightdrop.core.planning.tables import packaged_tables  # noqa: PLC0415
+        from weightdrop.services.sweep import Sweep, sweep_is_due, swept  # noqa: PLC0415
 
         now = self.clock.now()
         if not sweep_is_due(self._swept, now, every=SWEEP_SECONDS):
@@ -238,9 +239,9 @@ class App:
             clock=self.clock,
             settings=self.settings,
         )
-        return tuple(
-            name for region in self.settings.regions for name in sweep.run(region)
-        )
+        known = tuple(packaged_tables().regions)
+        settled = self.settings.regions
+        return sweep.everywhere(swept(settled, known, now, every=SWEEP_SECONDS))
 
     def bury(
         self, attributes: Mapping[str, object], data: object, *, reason: str

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
+from fakes.clock import START
 from fakes.pipeline import Pipeline, own
 from weightdrop.core.deployment import naming
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.errors import PermanentError
-from weightdrop.ports import Endpoint, EndpointSpec
-from weightdrop.services.sweep import Sweep
+from weightdrop.ports import Endpoint, EndpointSpec, Resource
+from weightdrop.services.sweep import Sweep, swept
 
 
 def sweep(pipeline: Pipeline) -> tuple[str, ...]:
     """Sweep the deployment's region once; returns what was removed."""
-    return Sweep(
-        pipeline.records,
-        pipeline.bus,
-        pipeline.platform,
-        pipeline.clock,
-        pipeline.settings,
-    ).run(pipeline.deployment.region)
+    return sweeper(pipeline).run(pipeline.deployment.region)
 
 
 def serving() -> Pipeline:
@@ -40,6 +36,17 @@ def stranger(pipeline: Pipeline, name: str, **labels: str) -> str:
     pipeline.platform.create_endpoint(EndpointSpec(region, name, name, labels))
     pipeline.platform.settle()
     return pipeline.platform.endpoint_name(region, name)
+
+
+def sweeper(pipeline: Pipeline) -> Sweep:
+    """What sweeps."""
+    return Sweep(
+        pipeline.records,
+        pipeline.bus,
+        pipeline.platform,
+        pipeline.clock,
+        pipeline.settings,
+    )
 
 
 def test_what_serves_is_left_alone() -> None:
@@ -126,3 +133,41 @@ def test_what_has_just_come_up_was_not_taken_away(
 
     assert not early
     assert pipeline.phases() == {1: Phase.READY}
+
+
+def test_a_region_that_may_not_be_looked_at_keeps_from_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An organisation may forbid regions: the others are swept."""
+    pipeline = serving()
+    orphan = stranger(pipeline, "gone", **naming.labels("gone-00000000", "f" * 64))
+    honest = pipeline.platform.labelled
+
+    def labelled(region: str) -> tuple[Resource, ...]:
+        if region == "forbidden":
+            raise PermanentError("no permission")
+        return honest(region)
+
+    monkeypatch.setattr(pipeline.platform, "labelled", labelled)
+
+    there = pipeline.deployment.region
+    assert sweeper(pipeline).everywhere(["forbidden", there]) == (orphan,)
+
+
+def test_every_region_has_its_turn() -> None:
+    """Settled ones in each sweep, the others one after another, none left out."""
+    others = [f"region-{number}" for number in range(7)]
+    settled = ("region-3", "elsewhere")
+    looked = [
+        swept(settled, others, START + timedelta(seconds=300 * turn), every=300)
+        for turn in range(6)
+    ]
+
+    assert all(regions[:2] == settled for regions in looked)
+    assert {one for regions in looked for one in regions[2:]} == {*others} - {*settled}
+    assert all(len(set(regions)) == len(regions) for regions in looked)
+
+
+def test_no_other_region_is_no_fault() -> None:
+    """Where all regions are settled, those are looked at."""
+    assert swept(("here",), ["here"], START, every=300) == ("here",)
