@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,29 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+_REMEMBERED = 1000
+"""Ports that were given last: many more than servers that start at one time."""
+
+
+class Ports:
+    """Gives ports of 127.0.0.1 that nobody listens on, and none of them twice.
+
+    A server takes a while to listen. Another that got its port meanwhile would
+    be told from it by nobody: its health checks would be answered by the first.
+    """
+
+    def __init__(self) -> None:
+        self._given: deque[int] = deque(maxlen=_REMEMBERED)
+
+    def free(self) -> int:
+        """A port for one server."""
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port: int = probe.getsockname()[1]
+            if port not in self._given:
+                self._given.append(port)
+                return port
 
 
 def _die_with_parent() -> None:
@@ -98,9 +116,13 @@ class Processes:
     Args:
         store: Where processes are remembered.
         marker: Value of the marker in their environment.
+
+    Attributes:
+        ports: Where servers may listen.
     """
 
     def __init__(self, store: Store, marker: str) -> None:
+        self.ports = Ports()
         self._store = store
         self._marker = marker
 

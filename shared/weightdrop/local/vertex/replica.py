@@ -13,7 +13,7 @@ import httpx
 from weightdrop.local.vertex.config import Probing
 from weightdrop.local.vertex.logfile import LogFile
 from weightdrop.local.vertex.probes import Probe, Prober, Probes
-from weightdrop.local.vertex.processes import Command, Processes, ended, free_port
+from weightdrop.local.vertex.processes import Command, Processes, ended
 
 _LONGEST_BACKOFF = 30.0
 Process = subprocess.Popen[bytes]
@@ -109,7 +109,7 @@ class Replica:
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
 
     async def _start(self) -> None:
-        self.port = free_port()
+        self.port = self._processes.ports.free()
         with self._recipe.log.open() as output:
             self._command = self._recipe.command(self.port)
             self._process = self._processes.start(self._command, output)
