@@ -80,7 +80,7 @@ class Health:
             self._on_idle()
 
     def writing(self, change: int) -> None:
-        """A piece of an answer starts (1) or ends (-1) on its way to a client."""
+        """So much work (or less, if negative) waits for its client to read."""
         self._writing += change
         self.sign_of_life()
 

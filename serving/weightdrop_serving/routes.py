@@ -199,9 +199,8 @@ class VertexApp:
         self._health.enter(parallel)
         try:
             if len(batch.calls) == 1 and not batch.stream:
-                await batches.lone(
-                    self._app, scope, batch, receive, partial(self._answer, send)
-                )
+                answer = partial(self._answer, send, parallel)
+                await batches.lone(self._app, scope, batch, receive, answer)
             else:
                 await self._together(batch, parallel, scope, receive, send)
         finally:
@@ -216,21 +215,23 @@ class VertexApp:
         send: Send,
     ) -> None:
         async def watched(message: Message) -> None:
-            await self._write(send, message)
+            await self._write(send, message, parallel)
 
         async with disconnect(receive) as gone:
             run = batches.Run(self._app, scope, batch, parallel=parallel, gone=gone)
             if batch.stream:
                 await run.stream(watched)
             else:
-                await self._answer(send, await run.whole())
+                await self._answer(send, parallel, await run.whole())
 
-    async def _answer(self, send: Send, outcome: batches.Outcome) -> None:
-        self._health.writing(1)
+    async def _answer(
+        self, send: Send, parallel: int, outcome: batches.Outcome
+    ) -> None:
+        self._health.writing(parallel)
         try:
             await respond(send, outcome.status, outcome.body)
         finally:
-            self._health.writing(-1)
+            self._health.writing(-parallel)
 
     def _admits(self, count: int) -> bool:
         return self._health.in_flight + count <= self._limits.in_flight
@@ -239,15 +240,16 @@ class VertexApp:
         message = f"{self._health.in_flight} requests are under way; try again soon"
         await respond(send, 503, shapes.error(503, message))
 
-    async def _write(self, send: Send, message: Message) -> None:
+    async def _write(self, send: Send, message: Message, parallel: int = 1) -> None:
+        """Send a piece of an answer, for which all of its request's work waits."""
         if message["type"] == "http.response.start" and message["status"] in _LATER:
             headers = [*message.get("headers", ()), (b"retry-after", _RETRY_SECONDS)]
             message = {**message, "headers": headers}
-        self._health.writing(1)
+        self._health.writing(parallel)
         try:
             await send(message)
         finally:
-            self._health.writing(-1)
+            self._health.writing(-parallel)
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body; None if the client left before its end."""

@@ -133,12 +133,21 @@ class Answer:
 
 @dataclass
 class Desk:
-    """The application under test, its engine, and a client without a network."""
+    """The application under test, its engine, and a client without a network.
+
+    Attributes:
+        engine: What stands for vLLM.
+        health: What the application tells of everything.
+        app: The application.
+        clock: What `health` takes for the time.
+        stuck: Set when there is an answer for a client that does not read.
+    """
 
     engine: Engine
     health: Health
     app: VertexApp
     clock: list[float]
+    stuck: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask(
         self,
@@ -148,8 +157,18 @@ class Desk:
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
         gone: asyncio.Event | None = None,
+        reads: asyncio.Event | None = None,
     ) -> Answer:
-        """Send one request; the client leaves when `gone` is set."""
+        """Send one request.
+
+        Args:
+            path: Where to.
+            body: Bytes, or what is made JSON.
+            method: HTTP's.
+            headers: Its own.
+            gone: The client leaves when it is set.
+            reads: The client reads nothing before it is set.
+        """
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         fields = {"content-length": str(len(content)), **(headers or {})}
         scope = {
@@ -178,6 +197,9 @@ class Desk:
             return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
+            if reads is not None:
+                self.stuck.set()
+                await reads.wait()
             if message["type"] == "http.response.start":
                 answer.status = message["status"]
                 answer.headers = {

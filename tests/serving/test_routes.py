@@ -448,6 +448,33 @@ class TestHealthRoute:
 
         tell(story)
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"prompt": "Hi"},
+            {"instances": ["Hi"]},
+            {"instances": ["a", "b", "c"]},
+            {"instances": ["a", "b", "c"], "stream": True},
+        ],
+    )
+    def test_a_client_that_does_not_read_makes_nobody_ill(
+        self, body: dict[str, Any]
+    ) -> None:
+        """However many instances wait for it: the engine has done its work."""
+
+        async def story(desk: Desk) -> None:
+            reads = asyncio.Event()
+            asked = asyncio.create_task(desk.ask(body=body, reads=reads))
+            await desk.stuck.wait()
+            desk.clock[0] = 1000
+            health = await desk.ask("/vertex/health", method="GET")
+            reads.set()
+            assert (await asked).status == 200
+            assert health.status == 200
+            assert (desk.health.in_flight, desk.health._writing) == (0, 0)
+
+        tell(story)
+
     def test_draining_refuses_new_work(self) -> None:
         """While shutting down, what is under way ends and nothing begins."""
 
