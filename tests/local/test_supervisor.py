@@ -106,13 +106,27 @@ def test_ctrl_c_stops_everything_within_ten_seconds(tmp_path: Path) -> None:
         pids = running.ready()["pids"]
         grandchild = running.grandchild()
         begin = time.monotonic()
-        running.end()
+        _out, said = running.end()
 
         assert time.monotonic() - begin < 10
+        assert "Stopping everything" in said
         assert running.process.returncode == 0
         assert [pid for pid in (*pids.values(), grandchild) if not gone(pid)] == []
         assert preflight.port_free(running.port)
         assert stack.find(tmp_path) is None
+        assert not (tmp_path / stack.NAME).exists()
+
+
+def test_a_terminal_that_is_closed_stops_everything(tmp_path: Path) -> None:
+    """Nobody can be told any more, and still nothing is left running."""
+    with supervised(tmp_path) as running:
+        pids = running.ready()["pids"]
+        assert running.process.stderr is not None
+        running.process.stderr.close()
+        running.process.send_signal(signal.SIGHUP)
+        running.process.wait(SECONDS)
+
+        assert [pid for pid in pids.values() if not gone(pid)] == []
         assert not (tmp_path / stack.NAME).exists()
 
 

@@ -76,13 +76,13 @@ def _where(stack: Stack, *, took: float) -> str:
     usual = stack.home == str(home_folder(Settings()))
     where = "" if usual else f" --home {shlex.quote(stack.home)}"
     rows = (
+        ("page", stack.urls["status"]),
         ("bucket", f"gs://{stack.bucket} is the folder {stack.folder}"),
         ("storage", stack.urls["bucket"]),
         ("vertex", stack.urls["vertex"]),
-        ("status", stack.urls["status"]),
         ("logs", str(Path(stack.home, "logs"))),
-        ("drop", f"cp -r MODEL {shlex.quote(stack.folder)}/"),
-        ("", f"or: weightdrop drop MODEL{where}"),
+        ("drop", f"weightdrop drop FOLDER --watch{where}"),
+        ("", f"or: cp -r FOLDER {shlex.quote(stack.folder)}/"),
         ("watch", f"weightdrop status --watch{where}"),
         ("ask", f"weightdrop ask ID PROMPT{where}"),
     )

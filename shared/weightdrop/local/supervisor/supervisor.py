@@ -245,6 +245,10 @@ class Supervisor:
     def _stop(self, bell: socket.socket) -> None:
         """End everything that was started, the slow ones by force."""
         heard, begin = self._signals, time.monotonic()
+        if heard:
+            # The terminal may be gone: that is one of the signals.
+            with contextlib.suppress(OSError):
+                self._say("Stopping everything; a second Ctrl-C does it at once.")
         for child in self._children:
             child.terminate()
         while slow := [child for child in self._children if child.running]:
