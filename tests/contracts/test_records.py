@@ -429,3 +429,23 @@ def test_no_two_get_the_same_turn(records: Records) -> None:
         turns = list(pool.map(take, range(8)))
 
     assert len(set(turns)) == 8
+
+
+def test_a_line_is_kept_apart_from_others_and_from_records(records: Records) -> None:
+    """Another line is free, and nobody finds a line where records are."""
+    deployment = make_deployment(due=NOON)
+    records.create(deployment)
+    records.turn("one", now=NOON, every=60, patience=0)
+    pages = records.page(phase=None, size=10, token="")
+
+    assert records.turn("two", now=NOON, every=60, patience=0) == NOON
+    assert records.due(NOON + timedelta(days=1), limit=10) == (deployment.id,)
+    assert [it.id for it in pages.deployments] == [deployment.id]
+
+
+def test_a_long_turn_holds_up_all_who_come_after(records: Records) -> None:
+    """A line that is told to wait does, to the microsecond, and goes on after it."""
+    held = timedelta(seconds=12.345678)
+    records.turn("line", now=NOON, every=held.total_seconds(), patience=0)
+
+    assert records.turn("line", now=NOON, every=2, patience=60) == NOON + held
