@@ -279,41 +279,6 @@ def test_retry_brings_a_failed_drop_back(serving: Any) -> None:
     assert outcome.document["attempt"] == 2
 
 
-@pytest.mark.parametrize(
-    "words", [("status",), ("events",), ("ask", "hello"), ("retry",), ("undeploy",)]
-)
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("tiny", f"Did you mean {ID}?"),
-        ("tyny-12345678", f"Did you mean {ID}?"),
-        ("gs://models/support", "`weightdrop status` lists what there is."),
-    ],
-)
-def test_an_unknown_id_is_answered_with_what_there_is(
-    serving: Any, words: tuple[str, ...], asked: str, said: str
-) -> None:
-    """A folder's name is half of its id; letters are mixed up."""
-    keep(serving, waiting())
-    outcome = serving.weightdrop(words[0], asked, *words[1:])
-
-    assert outcome.status == 2
-    assert outcome.err.startswith("weightdrop: There is no deployment '")
-    assert outcome.err.endswith(f"'. {said}\n")
-
-
-@pytest.mark.parametrize("asked", ["./my-model", "a b/c", "", "../../secrets"])
-def test_what_can_be_no_id_is_said_to_be_none(serving: Any, asked: str) -> None:
-    """Nobody is asked for it."""
-    outcome = serving.weightdrop("retry", asked)
-
-    assert outcome.status == 2
-    assert outcome.err == (
-        f"weightdrop: {asked!r} is no deployment's id and no gs://bucket/prefix: "
-        "`weightdrop status` lists what there is.\n"
-    )
-
-
 def test_what_is_held_up_says_by_what(serving: Any) -> None:
     """How often, in whose words, and when it is tried again; the list has a word."""
     keep(serving, replace(waiting(), setbacks=3, setback="429: \x1b[31m", due=NOON))

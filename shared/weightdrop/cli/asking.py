@@ -275,6 +275,7 @@ def endpoint_of(view: View) -> View:
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
+    metavar="N",
     default=256,
     show_default=True,
     help="Longest answer.",
@@ -282,6 +283,7 @@ def endpoint_of(view: View) -> View:
 @click.option(
     "--temperature",
     type=click.FloatRange(0),
+    metavar="N",
     default=0.0,
     show_default=True,
     help="0 always gives the same answer.",

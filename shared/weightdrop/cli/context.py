@@ -220,8 +220,15 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose a stack or a cloud; they arrive as `where`."""
 
     @click.option("--url", default="", metavar="URL", help="Status function to ask.")
-    @click.option("--project", default="", help="Google Cloud project to speak to.")
-    @click.option("--region", default="", help="Region there.  [default: us-central1]")
+    @click.option(
+        "--project", default="", metavar="ID", help="Google Cloud project to speak to."
+    )
+    @click.option(
+        "--region",
+        default="",
+        metavar="NAME",
+        help="Region there.  [default: us-central1]",
+    )
     @click.option(
         "--home",
         type=click.Path(path_type=Path),

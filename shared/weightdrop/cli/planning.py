@@ -24,14 +24,28 @@ _SHOWN = 4
 
 @click.command(short_help="Say which machine would serve it, and why.")
 @click.argument("source", shell_complete=folders)
-@click.option("--machine-type", help="With the next two: all three or none.")
-@click.option("--accelerator-type", help="As Vertex AI writes it: NVIDIA_L4.")
-@click.option("--accelerator-count", type=click.IntRange(1), help="GPUs a replica.")
-@click.option("--max-model-len", type=click.IntRange(1), help="Context length wanted.")
-@click.option("--max-num-seqs", type=click.IntRange(1), help="Sequences at a time.")
+@click.option(
+    "--machine-type", metavar="NAME", help="With the next two: all three or none."
+)
+@click.option(
+    "--accelerator-type", metavar="NAME", help="As Vertex AI writes it: NVIDIA_L4."
+)
+@click.option(
+    "--accelerator-count", type=click.IntRange(1), metavar="N", help="GPUs a replica."
+)
+@click.option(
+    "--max-model-len",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Context length wanted.",
+)
+@click.option(
+    "--max-num-seqs", type=click.IntRange(1), metavar="N", help="Sequences at a time."
+)
 @click.option(
     "--gpu-memory-utilization",
     type=click.FloatRange(0, 1, min_open=True),
+    metavar="N",
     help="Share of each GPU's memory.",
 )
 @click.option(

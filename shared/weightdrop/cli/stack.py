@@ -25,12 +25,17 @@ from weightdrop.settings import Settings, home_folder, load
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="N",
     default=DEFAULT_PORT,
     show_default=True,
     help="First of its ports; 0 takes free ones, the same the next time.",
 )
 @click.option(
-    "--bucket", default=DEFAULT_BUCKET, show_default=True, help="Bucket to watch."
+    "--bucket",
+    metavar="NAME",
+    default=DEFAULT_BUCKET,
+    show_default=True,
+    help="Bucket to watch.",
 )
 @click.option(
     "--emulators",

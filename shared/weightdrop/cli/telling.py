@@ -40,6 +40,7 @@ _PARALLEL = 8
 @click.option(
     "--recent",
     type=click.IntRange(1),
+    metavar="N",
     default=RECENT,
     show_default=True,
     help="Without ID: how many deployments' events, those that changed last.",

@@ -27,7 +27,7 @@ from weightdrop.cli.render import (
     deployments_table,
 )
 from weightdrop.cli.terminal import emit, emit_list, err, note, out
-from weightdrop.core.deployment.phases import RESTING
+from weightdrop.core.deployment.phases import RESTING, Phase
 from weightdrop.errors import NotFoundError, TransientError
 
 BAD = frozenset({"rejected", "failed"})
@@ -131,17 +131,25 @@ def _shown(views: Iterator[View]) -> Iterator[View]:
 @click.command(short_help="Show deployments, or one in full.")
 @click.argument("name", metavar="[ID]", default="", shell_complete=deployments)
 @click.option("--watch", is_flag=True, help="Keep looking until it rests.")
-@click.option("--phase", default="", help="Only deployments in this phase.")
+@click.option(
+    "--phase",
+    type=click.Choice([phase.value for phase in Phase]),
+    default=None,
+    metavar="PHASE",
+    help="Only deployments in this phase: ready, waiting, failed, …",
+)
 @json_option
 @target_options
-def status(*, name: str, watch: bool, phase: str, as_json: bool, where: Where) -> int:
+def status(
+    *, name: str, watch: bool, phase: str | None, as_json: bool, where: Where
+) -> int:
     """Show all deployments, or the one called ID (or gs://bucket/prefix) in full.
 
     Exit status 1 if the one asked for is rejected or failed.
     """
     client = status_client(find_target(where))
     if not name:
-        return _status_of_all(client, phase=phase, watch=watch, as_json=as_json)
+        return _status_of_all(client, phase=phase or "", watch=watch, as_json=as_json)
     name = resolve_id(name)
     with naming(client, name):
         if watch:
