@@ -19,6 +19,7 @@ ID = "tiny-12345678"
     ("asked", "said"),
     [
         ("tiny", f"Did you mean {ID}?"),
+        ("ti", f"Did you mean {ID}?"),
         ("tyny-12345678", f"Did you mean {ID}?"),
         ("gs://models/support", "`weightdrop status` lists what there is."),
     ],

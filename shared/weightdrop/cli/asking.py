@@ -250,7 +250,7 @@ def _check(response: httpx.Response) -> None:
     if response.status_code == _BAD_REQUEST:
         raise UsageError(sentence)
     if response.status_code >= _SERVER_ERROR:
-        raise TransientError(sentence)
+        raise TransientError(f"{sentence.rstrip('.')}. Try again in a moment.")
     raise PermanentError(sentence)
 
 

@@ -210,7 +210,7 @@ def _instead(client: StatusClient, name: str) -> str:
         known = [str(view["id"]) for view in islice(client.deployments(), PAGE_SIZE)]
     except WeightdropError:
         known = []
-    begun = [one for one in known if one.startswith(f"{name}-")]
+    begun = [one for one in known if one.startswith(name)]
     if close := begun or get_close_matches(name, known):
         return f"Did you mean {' or '.join(close[:3])}?"
     return "`weightdrop status` lists what there is."
