@@ -182,6 +182,7 @@ def test_watch_ends_when_it_rests(serving: Any) -> None:
         True,
         True,
     ]
+    assert "gs://models" not in outcomes[0].err
     assert "CUDA out of memory" in outcomes[0].out
     assert "server_failed" in outcomes[0].out
 

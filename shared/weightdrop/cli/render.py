@@ -184,6 +184,21 @@ def _headline(view: View) -> Text:
     return line
 
 
+def news_lines(view: View) -> Iterator[Text]:
+    """What is new of a deployment, where all of it was or will be shown."""
+    yield _headline(view)
+    if view.get("setback"):
+        yield Text(f"  {_setback(view['setback'])}")
+    yield from _missing_lines(view)
+
+
+def _missing_lines(view: View) -> Iterator[Text]:
+    if view.get("missing"):
+        yield Text("  waiting for", style="yellow")
+    for path in view.get("missing") or ():
+        yield Text(f"    {clean(path)}")
+
+
 def deployment_lines(view: View) -> Iterator[Text]:
     """One deployment in full."""
     yield _headline(view)
@@ -193,9 +208,7 @@ def deployment_lines(view: View) -> Iterator[Text]:
         line.append(text)
         yield line
     if view.get("missing"):
-        yield Text("  waiting for", style="yellow")
-        for path in view["missing"]:
-            yield Text(f"    {clean(path)}")
+        yield from _missing_lines(view)
     elif view.get("phase") == "waiting":
         yield Text("  no file is missing; waiting for the copying to end")
     if view.get("reason"):

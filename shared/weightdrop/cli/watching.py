@@ -25,6 +25,7 @@ from weightdrop.cli.render import (
     change,
     deployment_lines,
     deployments_table,
+    news_lines,
 )
 from weightdrop.cli.terminal import emit, emit_list, err, note, out
 from weightdrop.core.deployment.phases import RESTING, Phase
@@ -95,7 +96,8 @@ def follow(views: Iterator[View]) -> View:
     """Show looks at a deployment as they come; the last one is returned.
 
     On a terminal one picture is kept up to date, elsewhere every change is
-    written once. All of it goes to standard error. Ctrl-C ends it, and nothing else.
+    written once, in short. All of it goes to standard error. Ctrl-C ends the
+    looking, and nothing else.
     """
     last: View = {}
     try:
@@ -123,7 +125,7 @@ def _shown(views: Iterator[View]) -> Iterator[View]:
     for view in views:
         if change(view) != seen:
             seen = change(view)
-            for line in deployment_lines(view):
+            for line in news_lines(view):
                 console.print(line)
         yield view
 
