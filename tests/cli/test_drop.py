@@ -12,7 +12,9 @@ import pytest
 
 from cli.conftest import Outcome, weightdrop
 from local.bucket.harness import running
+from weightdrop.bootstrap import App
 from weightdrop.cli.copying import LocalFile, upload_all
+from weightdrop.settings import load
 from weightdrop.uploads import Kept
 
 NOBODY = ("--url", "http://127.0.0.1:9")
@@ -104,6 +106,21 @@ def test_files_that_follow_a_config_are_followed(model: Path) -> None:
 
     assert "Follow it with: weightdrop status checkpoint-final-" in outcome.out
     assert outcome.err == ""
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_large_file_goes_in_small_steps(tmp_path: Path) -> None:
+    """So that eight at a time fit in memory, and Ctrl-C is heard soon."""
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(40 << 20)
+    steps: list[int] = []
+    uploads = App(load()).uploads
+    uploads.upload(large, "models", "large", progress=steps.append)
+
+    assert sum(steps) == 40 << 20
+    assert max(steps) <= 16 << 20
+    assert uploads.existing("models", "")["large"].size == 40 << 20
 
 
 class Slow:
