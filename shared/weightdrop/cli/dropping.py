@@ -178,17 +178,18 @@ def _upload(uploads: Uploads, bucket: str, files: list[LocalFile]) -> None:
         TimeRemainingColumn(),
     )
     console = err()
-    with Progress(
+    bar = Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("", total=sum(file.size for file in files))
-        try:
+    )
+    task = bar.add_task("", total=sum(file.size for file in files))
+    try:
+        with bar:
             upload_all(
                 uploads, bucket, files, progress=lambda count: bar.advance(task, count)
             )
-        except KeyboardInterrupt:
-            note("Stopped; the same command copies what is not there yet.")
-            raise
+    except KeyboardInterrupt:
+        note("Stopped; the same command copies what is not there yet.")
+        raise
 
 
 def _revision(target: Target, name: str) -> tuple[object, object] | None:
