@@ -28,13 +28,13 @@ from weightdrop.services.sweep import Sweep
 
 SCHEDULES = 20_000
 CHUNK = 500
-PLANTED = 3_000
+PLANTED = 6_000
 """Schedules within which each planted bug must be found."""
 
 SOME = range(8)
 """Seeds that are run twice."""
 
-COVERED = 2_000
+COVERED = 8_000
 """Schedules within which every move must have been made."""
 
 

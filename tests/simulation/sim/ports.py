@@ -338,7 +338,7 @@ class SimPlatform:
             if busy:
                 return busy
             self._paced()
-            return self._begin(name, 30, finish)
+            return self._begin(name, 15, finish)
 
         return self._call("upload model", act)
 
@@ -451,7 +451,7 @@ class SimPlatform:
             if spec.min_replica_count == 0:
                 self.alone.add(spec.deployed_model_id)
             self._invariants.placed(place.deployed, self.alone)
-            return self._begin(key, 90, finish)
+            return self._begin(key, 45, finish)
 
         return self._call(f"deploy {spec.deployed_model_id}", act)
 

@@ -45,8 +45,8 @@ from weightdrop.services.tick import Tick
 from weightdrop.settings import Settings
 
 BUCKET = "models"
-FILES = ("config.json", "model.safetensors.index.json", "tokenizer.json")
-SHARDS = ("model-1.safetensors", "model-2.safetensors")
+FILES = ("config.json", "tokenizer.json")
+SHARDS = ("model.safetensors",)
 SETTINGS = Settings(
     project="p",
     buckets=(BUCKET,),
@@ -66,6 +66,10 @@ VARIANTS += ["shy", "sleepy", "brief"]
 ORDERS = ["retry", "rollback", "undeploy", "promote", "choose", "take"]
 DEEDS = [*ORDERS, "rollback", "drop", "drop", "drop", "half", "delete"]
 """What people do after their first drop."""
+
+BUSY = 0.3
+"""Share of the schedules with up to two folders and five deeds; the others are one
+folder on its way through, and a deed in between now and then."""
 
 STORM_SECONDS = 600.0
 """How long things go wrong; what is left must then come to rest."""
@@ -157,16 +161,17 @@ class Users:
     def act(self) -> None:
         """Draw what happens at one or two places."""
         scheduler = self.world.scheduler
-        for name in ("llama", "qwen")[: 1 + scheduler.chance(0.2)]:
+        busy = scheduler.chance(BUSY)
+        for name in ("llama", "qwen") if busy and scheduler.chance(0.5) else ("llama",):
             at = scheduler.between(0, 5)
-            deeds = ["drop", *self._deeds()]
+            deeds = ["drop", *self._deeds(4 if busy else 1)]
             for deed in deeds if scheduler.chance(0.9) else deeds[1:]:
                 at += self._visit(deed, name, at)
 
-    def _deeds(self) -> list[str]:
-        """What follows the first drop: nothing, or up to four deeds, orders mostly."""
+    def _deeds(self, most: int) -> list[str]:
+        """What follows the first drop: orders mostly."""
         scheduler = self.world.scheduler
-        count = sum(scheduler.chance(0.25) for _ in range(4))
+        count = sum(scheduler.chance(0.35) for _ in range(most))
         return [scheduler.choose(DEEDS) for _ in range(count)]
 
     def _visit(self, deed: str, name: str, at: float) -> float:
@@ -186,7 +191,7 @@ class Users:
             "any": sorted(files, key=lambda _: scheduler.between(0, 1)),
         }[order]
         if deed == "half":
-            files = files[: 1 + scheduler.chance(0.5) * 3]
+            files = files[: 1 + scheduler.chance(0.5)]
         for path in files:
             at += scheduler.between(0, 2)
             object_name = f"{name}/{path}"
@@ -198,7 +203,7 @@ class Users:
                 once=True,
             )
         # Soon after, while it is on its way, or once it should serve.
-        return scheduler.between(5, 50) if scheduler.chance(0.5) else 250
+        return scheduler.between(5, 50) if scheduler.chance(0.5) else 150
 
     def _copy(self, name: str, variant: str) -> Callable[[], None]:
         return lambda: self.world.put(name, f"{variant}-{name.rpartition('/')[2]}")
