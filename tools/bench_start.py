@@ -95,7 +95,9 @@ def _rounds(chosen: list[ways.Way], base: Path, runs: int) -> dict[str, list[flo
     order = random.Random(0)  # noqa: S311  # an order, not a secret
     for number in range(runs + 1):
         for way in order.sample(chosen, len(chosen)):
-            seconds = starts.measure(way, base / "work", base / f"{way.name}.log")
+            seconds = starts.measure(
+                way, base / "work", base / f"{way.name}.log"
+            ).seconds
             sys.stderr.write(f"{way.name}: {seconds:.1f} s\n")
             if number:  # the first round fills the caches that a second start finds
                 times[way.name].append(seconds)
@@ -172,7 +174,8 @@ def _compare_caches(runs: int) -> tuple[str, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "m"
         make_tiny_llama(model, size=_SIZE)
-        return caching.page(caching.rounds(model, Path(folder), runs))
+        size = sum(file.stat().st_size for file in model.iterdir())
+        return caching.page(caching.pairs(model, Path(folder), runs), size)
 
 
 def main() -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +20,22 @@ from weightdrop_serving import kinship
 _LONGEST_START: Final = 600.0
 
 
-def measure(way: Way, work: Path, log: Path) -> float:
-    """Seconds from the start of the way's first process to its health.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What one start took.
+
+    Attributes:
+        seconds: From the start of the first process to its health.
+        processor: Seconds of processors, of all processes until they ended; others
+            on the machine hardly change it.
+    """
+
+    seconds: float
+    processor: float
+
+
+def measure(way: Way, work: Path, log: Path) -> Start:
+    """Start a server, wait for its health, and end it.
 
     Args:
         way: How it is started.
@@ -31,6 +47,7 @@ def measure(way: Way, work: Path, log: Path) -> float:
     """
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
+    before = _processor_seconds()
     began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -46,7 +63,7 @@ def measure(way: Way, work: Path, log: Path) -> float:
                 tail = log.read_text(encoding="utf-8", errors="replace")[-3000:]
                 raise RuntimeError(f"{way.name} did not start:\n{tail}")
             time.sleep(0.05)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -55,6 +72,13 @@ def measure(way: Way, work: Path, log: Path) -> float:
             os.killpg(process.pid, signal.SIGKILL)
             time.sleep(0.05)
         shutil.rmtree(work, ignore_errors=True)
+    return Start(seconds, _processor_seconds() - before)
+
+
+def _processor_seconds() -> float:
+    """What ended children of this process, and theirs, have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _healthy(port: int, route: str) -> bool:
