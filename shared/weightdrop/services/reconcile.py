@@ -38,6 +38,7 @@ from weightdrop.ports import Bus, Clock, Operation, Platform, Records, Versioned
 from weightdrop.services import specs
 from weightdrop.services.elsewhere import Elsewhere
 from weightdrop.services.last_words import last_words
+from weightdrop.services.location import located
 from weightdrop.services.pace import Pace
 from weightdrop.services.release import Release, Taken
 from weightdrop.services.session import Session
@@ -230,26 +231,10 @@ class Reconciler:
             )
         if revision.phase is Phase.UPLOADING:
             return self._moved(deployment, revision, Phase.CREATING_ENDPOINT)
+        known = located(self.platform, deployment, self.settings.vertex_endpoint)
         if revision.phase is Phase.CREATING_ENDPOINT:
-            return self._moved(
-                self._with_endpoint(deployment),
-                revision,
-                Phase.DEPLOYING,
-                deployed=True,
-            )
-        return self._moved(self._with_endpoint(deployment), revision, Phase.VERIFYING)
-
-    def _with_endpoint(self, deployment: Deployment) -> Deployment:
-        name = self.platform.endpoint_name(deployment.region, deployment.endpoint_id)
-        found = self.platform.endpoint(name)
-        dns = found.dns if found else ""
-        base = self.settings.vertex_endpoint or (f"https://{dns}" if dns else "")
-        return replace(
-            deployment,
-            endpoint_name=name,
-            endpoint_dns=dns,
-            endpoint_url=f"{base}/v1beta1/{name}" if base else "",
-        )
+            return self._moved(known, revision, Phase.DEPLOYING, deployed=True)
+        return self._moved(known, revision, Phase.VERIFYING)
 
     def _moved(
         self,
@@ -296,6 +281,9 @@ class Reconciler:
         return supersede(changed, old, now) if old and not lasting else changed
 
     def _give_up(self, deployment: Deployment, revision: Revision) -> Taken:
+        late = self._last_look(deployment, revision)
+        if late is not None and late.deployment and not late.wait:
+            return late
         settle_traffic(self.platform, deployment)
         reason = (
             Reason.NO_ANSWER
@@ -306,6 +294,17 @@ class Reconciler:
         if revision.stage:
             words += f" Last stage: {revision.stage}."
         return self._failed(deployment, revision, reason, words)
+
+    def _last_look(self, deployment: Deployment, revision: Revision) -> Taken | None:
+        """What became of a revision whose time is over; None if nothing was begun.
+
+        Nobody may have looked for as long: what is done is not thrown away.
+        """
+        if revision.operation:
+            return self._await(deployment, revision)
+        if revision.phase is Phase.VERIFYING:
+            return self._verify(deployment, revision)
+        return None
 
     def _finish(self, deployment: Deployment, revision: Revision) -> Taken:
         now = self.clock.now()
