@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from weightdrop.cli.asking import EndpointClient, completion_text
+from weightdrop.cli.asking import EndpointClient
+from weightdrop.cli.words import completion_text
 from weightdrop.errors import PermanentError, TransientError, UsageError
 
 CHUNKS = ("Look", " at the ", "sky ☀\x1b[31m")
@@ -105,6 +106,32 @@ def test_whole_answers(endpoint: Any, form: str) -> None:
 
     assert reply.answer == "".join(CHUNKS)
     assert reply.first_token_seconds is None
+
+
+@pytest.mark.parametrize("form", ["chat", "predict"])
+@pytest.mark.parametrize("answer", [{}, {"choices": [{}], "predictions": []}, []])
+def test_an_answer_without_words_is_shown(
+    monkeypatch: pytest.MonkeyPatch, endpoint: Any, form: str, answer: Any
+) -> None:
+    """Whatever a server of somebody else's says, it is no crash of ours."""
+    _handler, view = endpoint
+    monkeypatch.setattr(EndpointClient, "_post", lambda *_: answer)
+
+    with EndpointClient(view) as client, pytest.raises(PermanentError, match="else"):
+        getattr(client, form)("What time is it?")
+
+
+def test_a_call_of_a_tool_is_no_words(
+    monkeypatch: pytest.MonkeyPatch, endpoint: Any
+) -> None:
+    """VLLM sends a message whose content is null."""
+    _handler, view = endpoint
+    message = {"role": "assistant", "content": None, "tool_calls": [{}]}
+    answer = {"choices": [{"message": message}]}
+    monkeypatch.setattr(EndpointClient, "_post", lambda *_: answer)
+
+    with EndpointClient(view) as client:
+        assert client.chat("What time is it?").answer == ""
 
 
 @pytest.mark.parametrize("google", [False, True])

@@ -24,6 +24,7 @@ from weightdrop.cli.context import (
     target_options,
 )
 from weightdrop.cli.terminal import clean, emit, err
+from weightdrop.cli.words import completion_text, pieces, words
 from weightdrop.errors import (
     ConflictError,
     PermanentError,
@@ -102,36 +103,36 @@ class EndpointClient:
         """Chat completion, in one piece."""
         begin = time.monotonic()
         answer = self._post("/chat/completions", self._chat_body(prompt))
-        text = answer["choices"][0]["message"]["content"] or ""
+        text = words(answer, lambda it: it["choices"][0]["message"].get("content"))
         return Reply("chat/completions", prompt, text, time.monotonic() - begin)
 
     def chat_stream(self, prompt: str, show: Callable[[str], None]) -> Reply:
         """Chat completion piece by piece, each of them shown as it comes."""
         body = {**self._chat_body(prompt), "stream": True}
-        pieces = (
+        found = (
             piece
             for event in self._stream("/chat/completions", body)
-            for piece in _pieces(event)
+            for piece in pieces(event)
         )
-        return _collected("chat/completions, streaming", prompt, pieces, show)
+        return _collected("chat/completions, streaming", prompt, found, show)
 
     def predict(self, prompt: str) -> Reply:
         """`:predict` with one instance."""
         begin = time.monotonic()
         answer = self._post(":predict", self._instances(prompt))
-        text = completion_text(answer["predictions"][0])
+        text = words(answer, lambda it: completion_text(it["predictions"][0]))
         return Reply(":predict", prompt, text, time.monotonic() - begin)
 
     def stream_raw_predict(self, prompt: str, show: Callable[[str], None]) -> Reply:
         """`:streamRawPredict` with one instance, each piece shown as it comes."""
         body = self._instances(prompt)
         body["instances"][0]["stream"] = True
-        pieces = (
+        found = (
             piece
             for event in self._stream(":streamRawPredict", body)
-            for piece in _pieces(event)
+            for piece in pieces(event)
         )
-        return _collected(":streamRawPredict", prompt, pieces, show)
+        return _collected(":streamRawPredict", prompt, found, show)
 
     def _chat_body(self, prompt: str) -> dict[str, Any]:
         messages = [{"role": "user", "content": prompt}]
@@ -185,29 +186,6 @@ def _document(line: str) -> Iterator[View]:
     if "error" in document:
         raise PermanentError(f"The server broke off: {document['error']}")
     yield document
-
-
-def _pieces(event: View) -> Iterator[str]:
-    """The words in one event: of a chat, a completion, or Google's container."""
-    for choice in event.get("choices", ()):
-        delta = choice.get("delta") or {}
-        yield delta.get("content") or choice.get("text") or ""
-    for prediction in event.get("predictions", ()):
-        yield str(prediction)
-
-
-def completion_text(prediction: object) -> str:
-    """The model's words in a prediction.
-
-    Whole predictions repeat the prompt before the words, as Google's container
-    does: lines "Prompt:" and "Output:" come before each.
-    """
-    if isinstance(prediction, dict):
-        return str(prediction.get("text", prediction))
-    text = str(prediction)
-    if text.startswith("Prompt:\n"):
-        return text.partition("\nOutput:\n")[2]
-    return text
 
 
 def _collected(
