@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from fakes.pipeline import Pipeline
 from weightdrop.core.deployment.phases import Phase
+from weightdrop.core.deployment.record import Deployment
 from weightdrop.errors import StaleError, TransientError
-from weightdrop.ports import EndpointSpec, ModelSpec, Operation
+from weightdrop.ports import EndpointSpec, ModelSpec, Operation, Versioned
 from weightdrop.services.session import Session
 
 
@@ -65,6 +67,44 @@ def test_a_slow_run_keeps_the_others_out() -> None:
     pipeline.reconciler.deployment(pipeline.id)
 
     assert pipeline.deployment.leased_until is None
+
+
+def test_a_lease_that_is_heard_of_too_late_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever stood still while it was written begins nothing: others have come."""
+    pipeline = dropped()
+    upload, put = pipeline.platform.upload_model, pipeline.records.put
+    begun: list[ModelSpec] = []
+
+    def refused(spec: ModelSpec) -> Operation:
+        raise TransientError("too many requests")
+
+    monkeypatch.setattr(pipeline.platform, "upload_model", refused)
+    with pytest.raises(TransientError):
+        pipeline.reconciler.deployment(pipeline.id)
+
+    def counted(spec: ModelSpec) -> Operation:
+        begun.append(spec)
+        return upload(spec)
+
+    # The lease itself takes half its time; its renewal takes longer than it lasts.
+    late = [2.0, 0.5]
+
+    def slow(deployment: Deployment, **named: Any) -> Versioned:
+        written = put(deployment, **named)
+        if late:
+            pipeline.clock.advance(late.pop() * pipeline.settings.lease_seconds)
+            if not late:
+                pipeline.reconciler.deployment(pipeline.id)
+        return written
+
+    monkeypatch.setattr(pipeline.platform, "upload_model", counted)
+    monkeypatch.setattr(pipeline.records, "put", slow)
+    with pytest.raises(StaleError):
+        pipeline.reconciler.deployment(pipeline.id)
+
+    assert len(begun) == 1
 
 
 def test_a_refused_step_leaves_no_lease() -> None:

@@ -114,9 +114,15 @@ class Session:
         Raises:
             StaleError: If it has run out, and somebody else has come.
         """
-        until = self.deployment.leased_until
-        if until in self._leases and until - self.clock.now() < self._span * ENOUGH:
+        # A write that was answered late has leased what is over by now.
+        while self._running_out():
             self._lease()
+
+    def _running_out(self) -> bool:
+        until = self.deployment.leased_until
+        if until is None or until not in self._leases:
+            return False
+        return until - self.clock.now() < self._span * ENOUGH
 
     def _lease(self) -> None:
         until = self.clock.now() + self._span
