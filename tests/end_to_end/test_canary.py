@@ -148,19 +148,25 @@ def test_both_revisions_answer_in_their_shares(canary: Canary) -> None:
     assert view["endpoint"]["id"] == canary.first["endpoint"]["id"]
 
 
+def everything_goes_to(canary: Canary, number: int, order: str) -> None:
+    """After `order` one revision answers all, on the server that it had."""
+    before = pids(canary.answers())
+    done = canary.local.weightdrop(order, canary.id)
+    assert done.returncode == 0, done.stderr
+    until(lambda: canary.settled(number, {number: 100}), f"{number} has everything")
+    said = canary.answers()
+    assert by_header(said) == {canary.deployed(number): ASKED}
+    assert pids(said) < before
+    until(lambda: canary.local.servers() == pids(said), "one server")
+
+
 def test_a_promoted_canary_takes_everything(canary: Canary) -> None:
     """`promote` moves the traffic to the server that is there; the old one goes."""
     old = canary.serving
     new = int(canary.drop(50)["revision"])
-    before = pids(canary.answers())
-    done = canary.local.weightdrop("promote", canary.id)
-    assert done.returncode == 0, done.stderr
-    until(lambda: canary.settled(new, {new: 100}), "the canary has everything")
-    said = canary.answers()
 
-    assert by_header(said) == {canary.deployed(new): ASKED}
-    assert pids(said) < before
-    until(lambda: canary.local.servers() == pids(said), "one server")
+    everything_goes_to(canary, new, "promote")
+
     assert canary.types(new) == {"accepted": 1, "ready": 1}
     assert canary.types(old)["superseded"] == 1
     assert canary.serving == new
@@ -170,15 +176,9 @@ def test_a_canary_is_rolled_back(canary: Canary) -> None:
     """What served beside it gets everything back, on the server that it had."""
     old = canary.serving
     new = int(canary.drop(10)["revision"])
-    before = pids(canary.answers())
-    done = canary.local.weightdrop("rollback", canary.id)
-    assert done.returncode == 0, done.stderr
-    until(lambda: canary.settled(old, {old: 100}), "the old one has everything")
-    said = canary.answers()
 
-    assert by_header(said) == {canary.deployed(old): ASKED}
-    assert pids(said) < before
-    until(lambda: canary.local.servers() == pids(said), "one server")
+    everything_goes_to(canary, old, "rollback")
+
     assert canary.types(new) == {"accepted": 1, "ready": 1, "superseded": 1}
     done = canary.local.weightdrop("promote", canary.id)
     assert done.returncode == 1

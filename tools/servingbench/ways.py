@@ -151,21 +151,15 @@ def all_ways(endpoint: str, cache: Path, streamer: Path) -> list[Way]:
 
 
 def _ours(name: str, endpoint: str, cache: Path, *, fork: bool) -> Way:
-    port = _port()
-    return Way(
+    return _container(
         name,
-        port,
-        "/vertex/health",
-        (sys.executable, "-m", "weightdrop_serving", *_ENGINE),
+        _ENGINE,
+        cache,
         (
-            ("AIP_HTTP_PORT", str(port)),
             ("AIP_STORAGE_URI", _URI),
-            ("WEIGHTDROP_SERVING_HOST", "127.0.0.1"),
             ("WEIGHTDROP_SERVING_SCRATCH", "{work}"),
-            ("WEIGHTDROP_SERVING_CACHE", str(cache)),
             ("WEIGHTDROP_SERVING_FORK", str(int(fork))),
             ("WEIGHTDROP_STORAGE_ENDPOINT", endpoint),
-            ("PYTHONDONTWRITEBYTECODE", ""),
         ),
     )
 
@@ -179,6 +173,25 @@ def kept(name: str, model: Path, cache: Path, words: tuple[str, ...]) -> Way:
         cache: What outlives a run.
         words: More arguments for vLLM.
     """
+    return _container(
+        name,
+        words,
+        cache,
+        (
+            ("AIP_STORAGE_URI", str(model)),
+            ("WEIGHTDROP_SERVING_SCRATCH", "{work}/scratch"),
+            ("TMPDIR", "{work}"),
+        ),
+    )
+
+
+def _container(
+    name: str,
+    words: tuple[str, ...],
+    cache: Path,
+    variables: tuple[tuple[str, str], ...],
+) -> Way:
+    """The container with these arguments for vLLM, and its way's own variables."""
     port = _port()
     return Way(
         name,
@@ -187,12 +200,10 @@ def kept(name: str, model: Path, cache: Path, words: tuple[str, ...]) -> Way:
         (sys.executable, "-m", "weightdrop_serving", *words),
         (
             ("AIP_HTTP_PORT", str(port)),
-            ("AIP_STORAGE_URI", str(model)),
             ("WEIGHTDROP_SERVING_HOST", "127.0.0.1"),
-            ("WEIGHTDROP_SERVING_SCRATCH", "{work}/scratch"),
             ("WEIGHTDROP_SERVING_CACHE", str(cache)),
-            ("TMPDIR", "{work}"),
             ("PYTHONDONTWRITEBYTECODE", ""),
+            *variables,
         ),
     )
 

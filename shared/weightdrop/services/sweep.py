@@ -76,12 +76,17 @@ class Sweep:
 
     def _model(self, resource: Resource, endpoints: frozenset[str]) -> tuple[str, ...]:
         deployment = self._claimant(resource)
-        for revision in deployment.revisions if deployment else ():
-            if deployment and revision.model_name == resource.name:
-                # An endpoint that is gone is not among what is seen: its model is.
-                if _serves(revision) and deployment.endpoint_name not in endpoints:
-                    self._note(deployment.id)
-                return ()
+        claims = [
+            revision
+            for revision in (deployment.revisions if deployment else ())
+            if revision.model_name == resource.name
+        ]
+        if deployment and claims:
+            # An endpoint that is gone is not among what is seen: its model is.
+            gone = deployment.endpoint_name not in endpoints
+            if gone and any(map(_serves, claims)):
+                self._note(deployment.id)
+            return ()
         self.platform.delete_model(resource.name)
         log.warning("removed the orphan %s", resource.name)
         return (resource.name,)
