@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from weightdrop.services.tick import Tick
     from weightdrop.uploads import Uploads
 
-SWEEP_SECONDS = 300.0
-"""How often one process looks for resources that nobody claims."""
-
 
 class App:
     """Settings, ports and services, wired; every attribute is made once."""
@@ -229,7 +226,7 @@ class App:
         from weightdrop.services.sweep import Sweep, sweep_is_due, swept  # noqa: PLC0415
 
         now = self.clock.now()
-        if not sweep_is_due(self._swept, now, every=SWEEP_SECONDS):
+        if not sweep_is_due(self._swept, now):
             return ()
         self._swept = now
         sweep = Sweep(
@@ -241,7 +238,7 @@ class App:
         )
         known = tuple(packaged_tables().regions)
         settled = self.settings.regions
-        return sweep.everywhere(swept(settled, known, now, every=SWEEP_SECONDS))
+        return sweep.everywhere(swept(settled, known, now))
 
     def bury(
         self, attributes: Mapping[str, object], data: object, *, reason: str

@@ -179,6 +179,10 @@ class Records(Protocol):
         """
         ...
 
+    def serving(self, *, after: str, limit: int) -> tuple[Deployment, ...]:
+        """Records with a revision that is ready, by id, from behind `after` on."""
+        ...
+
     def revisions(self, deployment_id: str) -> tuple[Revision, ...]:
         """All revisions ever written, oldest first."""
         ...
@@ -337,5 +341,8 @@ class Platform(Protocol):
         ...
 
     def labelled(self, region: str) -> tuple[Resource, ...]:
-        """All models and endpoints in `region` that carry our label."""
+        """All models and endpoints in `region` that carry our label.
+
+        Costs a call for many of them, not one for each.
+        """
         ...

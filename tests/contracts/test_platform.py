@@ -355,9 +355,10 @@ def test_an_operation_that_nobody_knows_is_none(subject: Subject) -> None:
 
 
 def test_what_is_ours_is_found_by_its_label(subject: Subject) -> None:
-    """Models and endpoints come back under the very names they were made with."""
+    """They come back under the names they were made with, and with what they hold."""
     drop, platform = Drop(subject), subject.platform
     drop.make()
+    drop.up()
     other = replace(drop.endpoint_spec(), endpoint_id="foreign", labels=())
     operation = platform.create_endpoint(other)
     if not operation.done:
@@ -370,5 +371,7 @@ def test_what_is_ours_is_found_by_its_label(subject: Subject) -> None:
     assert drop.digest.startswith(own["model"].digest)
     assert own["model"].digest
     assert own["endpoint"].name == drop.endpoint
+    assert (own["model"].deployed, own["endpoint"].deployed) == ((), (drop.own,))
     assert platform.endpoint_name(REGION, "foreign") not in {it.name for it in found}
     assert platform.labelled("europe-west4") == ()
+    drop.down()

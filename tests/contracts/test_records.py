@@ -217,6 +217,33 @@ def test_due_follows_the_record(records: Records) -> None:
     assert records.due(NOON + timedelta(days=1), limit=10) == ()
 
 
+def test_what_serves_is_listed_by_id(records: Records) -> None:
+    """Where any revision is ready, be it not the newest; no longer once none is."""
+    ready, failed = make_revision(phase=Phase.READY), make_revision(phase=Phase.FAILED)
+    beside = replace(failed, number=2, digest="2" * 64)
+    for name, revisions in [
+        ("c-00000000", (ready,)),
+        ("b-00000000", (failed,)),
+        ("a-00000000", (ready, beside)),
+        ("d-00000000", ()),
+    ]:
+        records.create(make_deployment(name, revisions=revisions))
+
+    def serving(after: str = "", limit: int = 10) -> list[str]:
+        return [it.id for it in records.serving(after=after, limit=limit)]
+
+    assert serving() == ["a-00000000", "c-00000000"]
+    assert serving(limit=1) == ["a-00000000"]
+    assert serving("a-00000000") == ["c-00000000"]
+    assert serving("b-00000000") == ["c-00000000"]
+    assert serving(limit=0) == []
+    held = records.get("a-00000000")
+    assert held is not None
+    assert held.deployment in records.serving(after="", limit=10)
+    records.put(replace(held.deployment, revisions=(beside,)), version=held.version)
+    assert serving() == ["c-00000000"]
+
+
 def _listed(records: Records, *, phase: Phase | None, size: int) -> list[str]:
     names, token = [], ""
     while True:

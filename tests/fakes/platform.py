@@ -245,16 +245,20 @@ class MemoryPlatform:
 
     def labelled(self, region: str) -> tuple[Resource, ...]:
         """See weightdrop.ports.Platform."""
-        found = [("model", name, labels) for name, labels in self._models.items()]
-        found += [("endpoint", name, it.labels) for name, it in self._places.items()]
+        models = [("model", name, it, ()) for name, it in self._models.items()]
+        places = [
+            ("endpoint", name, it.labels, tuple(it.deployed))
+            for name, it in self._places.items()
+        ]
         return tuple(
             Resource(
                 kind=kind,
                 name=name,
                 deployment_id=labels.get(f"{LABEL}-deployment", ""),
                 digest=labels.get(f"{LABEL}-digest", ""),
+                deployed=deployed,
             )
-            for kind, name, labels in found
+            for kind, name, labels, deployed in (*models, *places)
             if labels.get(LABEL) == "true" and f"/locations/{region}/" in name
         )
 

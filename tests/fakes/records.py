@@ -110,6 +110,15 @@ class MemoryRecords:
         chosen = tuple(found[:size])
         return Page(chosen, codec.page_token(chosen[-1], phase=phase) if more else "")
 
+    def serving(self, *, after: str, limit: int) -> tuple[Deployment, ...]:
+        """See weightdrop.ports.Records."""
+        found = [
+            record.deployment
+            for identity, record in sorted(self._records.items())
+            if identity > after and record.deployment.serving
+        ]
+        return tuple(found[: max(limit, 0)])
+
     def revisions(self, deployment_id: str) -> tuple[Revision, ...]:
         """See weightdrop.ports.Records."""
         found = self._revisions.get(deployment_id, {}).values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,13 +13,13 @@ from fakes.pipeline import Pipeline, own
 from weightdrop.core.deployment import naming
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.errors import PermanentError
-from weightdrop.ports import Endpoint, EndpointSpec, Resource
-from weightdrop.services.sweep import Sweep, swept
+from weightdrop.ports import DeploySpec, EndpointSpec, Resource
+from weightdrop.services.sweep import EVERY, IDLE, Sweep, swept
 
 
 def sweep(pipeline: Pipeline) -> tuple[str, ...]:
     """Sweep the deployment's region once; returns what was removed."""
-    return sweeper(pipeline).run(pipeline.deployment.region)
+    return sweeper(pipeline).everywhere([pipeline.deployment.region])
 
 
 def serving() -> Pipeline:
@@ -36,6 +37,23 @@ def stranger(pipeline: Pipeline, name: str, **labels: str) -> str:
     pipeline.platform.create_endpoint(EndpointSpec(region, name, name, labels))
     pipeline.platform.settle()
     return pipeline.platform.endpoint_name(region, name)
+
+
+def running_on(endpoint: str, model: str) -> DeploySpec:
+    """A deployed model that no record claims."""
+    return DeploySpec(
+        endpoint=endpoint,
+        model=model,
+        deployed_model_id="1234567890",
+        display_name="running",
+        machine_type="g2-standard-12",
+        accelerator_type="NVIDIA_L4",
+        accelerator_count=1,
+        min_replica_count=1,
+        max_replica_count=1,
+        spot=False,
+        traffic=(("1234567890", 100),),
+    )
 
 
 def sweeper(pipeline: Pipeline) -> Sweep:
@@ -90,15 +108,19 @@ def test_one_refusal_keeps_nothing_else_from_being_removed(
     assert sweep(pipeline) == (orphans[1],)
 
 
-@pytest.mark.parametrize("endpoint", [False, True], ids=["model", "endpoint"])
-def test_what_was_taken_away_is_no_longer_called_ready(*, endpoint: bool) -> None:
+@pytest.mark.parametrize("taken", ["deployed model", "endpoint", "endpoint and model"])
+def test_what_was_taken_away_is_no_longer_called_ready(taken: str) -> None:
     """Whoever asks is told, so is who listens, and a retry brings it back."""
     pipeline = serving()
     name = pipeline.deployment.endpoint_name
     pipeline.platform.undeploy(name, own(1))
     pipeline.platform.settle()
-    if endpoint:
+    if "endpoint" in taken:
         pipeline.platform.delete_endpoint(name)
+    if taken.endswith("and model"):
+        pipeline.platform.delete_model(pipeline.revision(1).model_name)
+        pipeline.platform.settle()
+        assert pipeline.platform.labelled(pipeline.deployment.region) == ()
 
     sweep(pipeline)
     pipeline.run()
@@ -119,19 +141,17 @@ def test_what_was_taken_away_is_no_longer_called_ready(*, endpoint: bool) -> Non
 def test_what_has_just_come_up_was_not_taken_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An endpoint that was looked at before the record called it ready says nothing."""
+    """A list that was made before the record called it ready says nothing."""
     pipeline = serving()
-    honest = pipeline.platform.endpoint
-    early = [Endpoint(pipeline.deployment.endpoint_name, "dns.example", (), ())]
-    monkeypatch.setattr(
-        pipeline.platform,
-        "endpoint",
-        lambda name: early.pop() if early else honest(name),
-    )
+    honest = pipeline.platform.labelled
+
+    def early(region: str) -> tuple[Resource, ...]:
+        return tuple(replace(one, deployed=()) for one in honest(region))
+
+    monkeypatch.setattr(pipeline.platform, "labelled", early)
 
     sweep(pipeline)
 
-    assert not early
     assert pipeline.phases() == {1: Phase.READY}
 
 
@@ -154,12 +174,44 @@ def test_a_region_that_may_not_be_looked_at_keeps_from_no_other(
     assert sweeper(pipeline).everywhere(["forbidden", there]) == (orphan,)
 
 
+def test_what_lies_idle_is_looked_at_in_turn() -> None:
+    """However much is kept, a sweep looks at a part of it; none is left out."""
+    pipeline = serving()
+    labels = naming.labels("gone-00000000", "f" * 64)
+    orphans = {
+        stranger(pipeline, f"gone-{number}", **labels) for number in range(3 * IDLE)
+    }
+    removed: list[str] = []
+
+    for _ in range(12):
+        some = sweep(pipeline)
+        assert len(some) <= IDLE
+        removed += some
+        pipeline.clock.advance(EVERY)
+
+    assert len(removed) == len(orphans)
+    assert set(removed) == orphans
+
+
+def test_what_is_deployed_is_looked_at_by_every_sweep() -> None:
+    """What is paid for does not wait for its turn among what is not."""
+    pipeline = serving()
+    labels = naming.labels("gone-00000000", "f" * 64)
+    for number in range(3 * IDLE):
+        stranger(pipeline, f"idle-{number}", **labels)
+    running = stranger(pipeline, "zz", **labels)
+    pipeline.platform.deploy(running_on(running, pipeline.revision(1).model_name))
+    pipeline.platform.settle()
+
+    assert f"{running}/1234567890" in sweep(pipeline)
+
+
 def test_every_region_has_its_turn() -> None:
     """Settled ones in each sweep, the others one after another, none left out."""
     others = [f"region-{number}" for number in range(7)]
     settled = ("region-3", "elsewhere")
     looked = [
-        swept(settled, others, START + timedelta(seconds=300 * turn), every=300)
+        swept(settled, others, START + timedelta(seconds=EVERY * turn))
         for turn in range(6)
     ]
 
@@ -170,4 +222,4 @@ def test_every_region_has_its_turn() -> None:
 
 def test_no_other_region_is_no_fault() -> None:
     """Where all regions are settled, those are looked at."""
-    assert swept(("here",), ["here"], START, every=300) == ("here",)
+    assert swept(("here",), ["here"], START) == ("here",)

@@ -20,7 +20,7 @@ from weightdrop.core.deployment import naming, steps
 from weightdrop.core.deployment.phases import MOVES, Phase
 from weightdrop.core.deployment.record import Deployment, Message
 from weightdrop.errors import StaleError, TransientError
-from weightdrop.ports import Endpoint, Platform, Resource, Versioned
+from weightdrop.ports import Platform, Resource, Versioned
 from weightdrop.services import pace
 from weightdrop.services.pace import Pace
 from weightdrop.services.session import Session
@@ -201,32 +201,33 @@ def record_before_world(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sweep, "_endpoint", endpoint)
 
 
-class Remembered:
-    """A platform that is looked at once."""
+class Gone:
+    """A platform on which no endpoint is."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._seen: list[Endpoint | None] = []
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._platform, name)
 
-    def endpoint(self, name: str) -> Endpoint | None:
+    def endpoint(self, name: str) -> None:
         """See weightdrop.ports.Platform."""
-        if not self._seen:
-            self._seen.append(self._platform.endpoint(name))
-        return self._seen[0]
 
 
-def world_before_record(patch: pytest.MonkeyPatch) -> None:
-    """What the sweep misses is what was not there before it read the record."""
-    honest = Sweep._endpoint
+def list_believed(patch: pytest.MonkeyPatch) -> None:
+    """What was not listed is gone, though the record was read after the list."""
+    honest = Sweep._note
 
-    def endpoint(self: Sweep, resource: Resource) -> tuple[str, ...]:
-        once: Any = Remembered(self.platform)
-        return honest(replace(self, platform=once), resource)
+    def note(self: Sweep, deployment_id: str) -> None:
+        gone: Any = Gone(self.platform)
+        honest(replace(self, platform=gone), deployment_id)
 
-    patch.setattr(Sweep, "_endpoint", endpoint)
+    patch.setattr(Sweep, "_note", note)
+
+
+def blind_sweep(patch: pytest.MonkeyPatch) -> None:
+    """The sweep compares what it sees, and misses nothing."""
+    patch.setattr(Sweep, "_missed", lambda *_: ())
 
 
 def no_renewal(patch: pytest.MonkeyPatch) -> None:
@@ -250,7 +251,8 @@ def three_at_once(patch: pytest.MonkeyPatch) -> None:
         no_pace,
         late_turn,
         record_before_world,
-        world_before_record,
+        list_believed,
+        blind_sweep,
         no_renewal,
         three_at_once,
         forgotten_outbox,

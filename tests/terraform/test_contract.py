@@ -12,7 +12,7 @@ import pytest
 
 from terraform.harness import ROOT, Made
 from weightdrop import logs
-from weightdrop.adapters import firestore
+from weightdrop.adapters import firestore, firestore_documents
 from weightdrop.core.deployment import events, naming
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.triggers import (
@@ -311,7 +311,7 @@ def test_time_to_live_and_exemptions_are_those_of_the_records(
     expiring = [(it["collection"], it["field"]) for it in found if it["ttl_config"]]
     bare = [(it["collection"], it["field"]) for it in found if not it["ttl_config"]]
 
-    assert expiring == [(firestore.EVENTS, firestore.EXPIRES)]
+    assert expiring == [(firestore_documents.EVENTS, firestore_documents.EXPIRES)]
     assert sorted(firestore.UNINDEXED) == sorted(bare)
     assert all(it["index_config"] == [{"indexes": []}] for it in found)
 

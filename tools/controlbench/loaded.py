@@ -15,7 +15,8 @@ from controllab.lab import BUCKET, Lab
 from drops.stores import File, Sparse
 from fakes.builders import make_deployment, make_revision
 from weightdrop import codec
-from weightdrop.adapters.firestore import DEPLOYMENTS, FirestoreRecords, _fields
+from weightdrop.adapters.firestore import DEPLOYMENTS, FirestoreRecords
+from weightdrop.adapters.firestore_documents import fields_of
 from weightdrop.bootstrap import App
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment
@@ -128,7 +129,7 @@ def load_firestore(records: FirestoreRecords, count: int, start: int) -> None:
         for number in range(first, min(first + BATCH, count)):
             made = deployment(number, active=number < ACTIVE)
             place = client.collection(DEPLOYMENTS).document(made.id)
-            batch.set(place, _fields(made, writes=1))
+            batch.set(place, fields_of(made, writes=1))
         batch.commit(timeout=120)
 
     with ThreadPoolExecutor(4) as pool:

@@ -7,15 +7,22 @@ read: no transaction is ever open, so nobody waits for a lock.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from weightdrop import codec
 from weightdrop.adapters.faults import translated
+from weightdrop.adapters.firestore_documents import (
+    EVENTS,
+    event_document,
+    fields_of,
+    read_version,
+    record_in,
+    version_of,
+)
 from weightdrop.adapters.firestore_line import take_turn
 from weightdrop.core.deployment.phases import Phase
 from weightdrop.core.deployment.record import Deployment, Message, Revision
@@ -27,13 +34,6 @@ if TYPE_CHECKING:
 
 DEPLOYMENTS = "deployments"
 REVISIONS = "revisions"
-EVENTS = "events"
-
-EXPIRES = "expires"
-"""Field of an event after which Firestore's time-to-live policy removes it."""
-
-EVENT_RETENTION = timedelta(days=90)
-"""How long an event stays after it happened."""
 
 TIMEOUT_SECONDS = 20.0
 """How long one call may take, its retries included."""
@@ -114,14 +114,14 @@ class FirestoreRecords:
         if not snapshot.exists:
             return None
         fields = snapshot.to_dict() or {}
-        version = _version(snapshot.update_time, fields.get("writes", 0))
+        version = version_of(snapshot.update_time, fields.get("writes", 0))
         return Versioned(codec.decode_deployment(fields.get("record", "")), version)
 
     def create(
         self, deployment: Deployment, *, events: tuple[Message, ...] = ()
     ) -> Versioned:
         """See weightdrop.ports.Records."""
-        fields = _fields(deployment, writes=1)
+        fields = fields_of(deployment, writes=1)
         batch = self._client.batch()
         batch.create(self._reference(deployment.id), fields)
         return self._commit(batch, deployment, fields=fields, events=events)
@@ -134,8 +134,8 @@ class FirestoreRecords:
         events: tuple[Message, ...] = (),
     ) -> Versioned:
         """See weightdrop.ports.Records."""
-        guard, writes = _read_version(version)
-        fields = _fields(deployment, writes=writes + 1)
+        guard, writes = read_version(version)
+        fields = fields_of(deployment, writes=writes + 1)
         batch = self._client.batch()
         batch.update(
             self._reference(deployment.id),
@@ -188,18 +188,36 @@ class FirestoreRecords:
         with translated("list the records"):
             found = query.limit(size + 1).get(timeout=TIMEOUT_SECONDS)
         deployments = tuple(
-            codec.decode_deployment(_record(snapshot)) for snapshot in found[:size]
+            codec.decode_deployment(record_in(snapshot)) for snapshot in found[:size]
         )
         more = len(found) > size
         following = codec.page_token(deployments[-1], phase=phase) if more else ""
         return Page(deployments, following)
+
+    def serving(self, *, after: str, limit: int) -> tuple[Deployment, ...]:
+        """See weightdrop.ports.Records."""
+        from google.cloud.firestore import FieldFilter  # noqa: PLC0415
+
+        if limit < 1:
+            return ()
+        query = (
+            self._client.collection(DEPLOYMENTS)
+            .where(filter=FieldFilter("serving", "==", True))  # noqa: FBT003 - a value
+            .order_by("__name__")
+            .select(["record"])
+        )
+        if after:
+            query = query.start_after({"__name__": self._reference(after)})
+        with translated("list what serves"):
+            found = query.limit(limit).get(timeout=TIMEOUT_SECONDS)
+        return tuple(codec.decode_deployment(record_in(it)) for it in found)
 
     def revisions(self, deployment_id: str) -> tuple[Revision, ...]:
         """See weightdrop.ports.Records."""
         collection = self._reference(deployment_id).collection(REVISIONS)
         with translated(f"read the revisions of {deployment_id}"):
             found = collection.get(timeout=TIMEOUT_SECONDS)
-        revisions = [codec.decode_revision(_record(snapshot)) for snapshot in found]
+        revisions = [codec.decode_revision(record_in(snapshot)) for snapshot in found]
         return tuple(
             sorted(revisions, key=lambda it: (it.number, it.created, it.digest))
         )
@@ -218,7 +236,7 @@ class FirestoreRecords:
         )
         with translated(f"read the events of {deployment_id}"):
             found = query.get(timeout=TIMEOUT_SECONDS)
-        return tuple(codec.decode_message(_record(it)) for it in reversed(found))
+        return tuple(codec.decode_message(record_in(it)) for it in reversed(found))
 
     # -------------------------------------------------------------------------
 
@@ -245,7 +263,7 @@ class FirestoreRecords:
         with translated(f"write the record {deployment.id}"):
             for event, place in self._new(reference, events):
                 number = fields["writes"] * _EVENTS_PER_WRITE + place
-                batch.create(*_event(reference, event, sequence=number))
+                batch.create(*event_document(reference, event, sequence=number))
             try:
                 results = batch.commit(timeout=TIMEOUT_SECONDS)
             except (
@@ -255,7 +273,9 @@ class FirestoreRecords:
                 exceptions.NotFound,
             ) as error:
                 return self._after_conflict(deployment, fields["nonce"], error)
-        return Versioned(deployment, _version(results[0].update_time, fields["writes"]))
+        return Versioned(
+            deployment, version_of(results[0].update_time, fields["writes"])
+        )
 
     def _new(
         self, reference: Any, events: tuple[Message, ...]
@@ -291,53 +311,8 @@ class FirestoreRecords:
         fields = snapshot.to_dict() or {}
         if fields.get("nonce") == nonce:
             return Versioned(
-                deployment, _version(snapshot.update_time, fields["writes"])
+                deployment, version_of(snapshot.update_time, fields["writes"])
             )
         raise StaleError(
             f"The record {deployment.id} was written by somebody else first."
         ) from error
-
-
-def _fields(deployment: Deployment, *, writes: int) -> dict[str, Any]:
-    # The nonce also makes each write a change: Firestore keeps the update time
-    # of a document that is overwritten with the same content.
-    codec.microseconds(deployment.updated)
-    return {
-        "record": codec.encode(deployment),
-        "phase": deployment.phase.value,
-        "updated": deployment.updated,
-        "due": deployment.due,
-        "writes": writes,
-        "nonce": uuid.uuid4().hex,
-    }
-
-
-def _event(
-    reference: Any, event: Message, *, sequence: int
-) -> tuple[Any, dict[str, Any]]:
-    fields = {
-        "record": codec.encode(event),
-        "sequence": sequence,
-        EXPIRES: event.time + EVENT_RETENTION,
-    }
-    return reference.collection(EVENTS).document(event.id), fields
-
-
-def _record(snapshot: Any) -> str:
-    return str((snapshot.to_dict() or {}).get("record", ""))
-
-
-def _version(update_time: Any, writes: int) -> str:
-    return f"{update_time.rfc3339()}/{writes}"
-
-
-def _read_version(version: str) -> tuple[Any, int]:
-    from google.api_core.datetime_helpers import (  # noqa: PLC0415
-        DatetimeWithNanoseconds,
-    )
-
-    time, _, writes = version.partition("/")
-    try:
-        return DatetimeWithNanoseconds.from_rfc3339(time), int(writes)
-    except ValueError as error:
-        raise StaleError(f"No record ever had the version {version!r}.") from error

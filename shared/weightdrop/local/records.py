@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS deployments (
 CREATE INDEX IF NOT EXISTS by_due ON deployments (due, id) WHERE due IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_update ON deployments (updated, id);
 CREATE INDEX IF NOT EXISTS by_phase ON deployments (phase, updated, id);
+CREATE TABLE IF NOT EXISTS serving (deployment TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS revisions (
     deployment TEXT NOT NULL,
     digest TEXT NOT NULL,
@@ -84,6 +85,7 @@ class SqliteRecords:
             ).rowcount
             if not made:
                 raise StaleError(f"The record {deployment.id} exists already.")
+            _write_serving(connection, deployment)
             _write_history(connection, deployment, events)
         return Versioned(deployment, "1")
 
@@ -107,6 +109,7 @@ class SqliteRecords:
                 raise StaleError(
                     f"The record {deployment.id} no longer has version {version}."
                 )
+            _write_serving(connection, deployment)
             _write_history(connection, deployment, events)
         return Versioned(deployment, str(int(version) + 1))
 
@@ -160,6 +163,15 @@ class SqliteRecords:
         more = len(rows) > size
         return Page(found, codec.page_token(found[-1], phase=phase) if more else "")
 
+    def serving(self, *, after: str, limit: int) -> tuple[Deployment, ...]:
+        """See weightdrop.ports.Records."""
+        rows = self._database.read(
+            "SELECT record FROM serving JOIN deployments ON id = deployment "
+            "WHERE deployment > ? ORDER BY deployment LIMIT ?",
+            (after, max(limit, 0)),
+        )
+        return tuple(codec.decode_deployment(row[0]) for row in rows)
+
     def revisions(self, deployment_id: str) -> tuple[Revision, ...]:
         """See weightdrop.ports.Records."""
         rows = self._database.read(
@@ -187,6 +199,14 @@ def _row(deployment: Deployment) -> dict[str, object]:
         "due": None if due is None else codec.microseconds(due),
         "record": codec.encode(deployment),
     }
+
+
+def _write_serving(connection: sqlite3.Connection, deployment: Deployment) -> None:
+    if deployment.serving:
+        order = "INSERT INTO serving (deployment) VALUES (?) ON CONFLICT DO NOTHING"
+    else:
+        order = "DELETE FROM serving WHERE deployment = ?"
+    connection.execute(order, (deployment.id,))
 
 
 def _write_history(

@@ -3,14 +3,20 @@
 What carries our label and no record claims is removed: it would be paid for. What
 a record says is ready and the platform no longer has was taken away by somebody
 else; the record says so, and `retry` brings it back.
+
+It costs as much as what is deployed. What is kept and costs nothing (the models of
+revisions that served before, endpoints with nothing on them) may be any number: each
+sweep looks at some of it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from weightdrop.core.deployment.naming import deployed_model_id
 from weightdrop.core.deployment.phases import Phase, Reason
@@ -24,8 +30,20 @@ from weightdrop.settings import Settings
 
 log = logging.getLogger(__name__)
 
+EVERY = 300.0
+"""Seconds from one sweep of a process to the next."""
+
 OTHERS = 2
 """Regions that no setting names which one sweep looks at: 30 of them in 75 minutes."""
+
+IDLE = 100
+"""Models, and endpoints with nothing on them, that one sweep looks at in a region:
+10,000 of them in eight and a half hours."""
+
+_PAGE = 100
+"""Records that are asked for at a time."""
+
+_Thing = TypeVar("_Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +70,31 @@ class Sweep:
         One in which we may not look, or that is out of order, keeps us from no other.
         """
         removed: list[str] = []
+        seen: dict[str, tuple[Resource, ...]] = {}
         for region in regions:
-            try:
-                removed += self.run(region)
-            except WeightdropError as error:
-                log.warning("not swept: %s: %s", region, error)
+            with _passing_over(region):
+                seen[region] = self.platform.labelled(region)
+                removed += self._region(seen[region])
+        with _passing_over("what serves"):
+            for deployment_id in self._missed(seen):
+                with _passing_over(deployment_id):
+                    self._note(deployment_id)
         return tuple(removed)
 
-    def run(self, region: str) -> tuple[str, ...]:
-        """Make one region agree; returns the names of what was removed."""
-        removed: list[str] = []
-        seen = self.platform.labelled(region)
-        endpoints = frozenset(one.name for one in seen if one.kind == "endpoint")
-        for resource in seen:
-            try:
+    def _region(self, seen: Sequence[Resource]) -> Iterator[str]:
+        idle = sorted((one for one in seen if not one.deployed), key=lambda it: it.name)
+        some = in_turn(idle, IDLE, self.clock.now())
+        for resource in (*(one for one in seen if one.deployed), *some):
+            with _passing_over(resource.name):
                 if resource.kind == "endpoint":
-                    removed += self._endpoint(resource)
+                    yield from self._endpoint(resource)
                 else:
-                    removed += self._model(resource, endpoints)
-            except WeightdropError as error:
-                log.warning("%s stays for now: %s", resource.name, error)
-        return tuple(removed)
+                    yield from self._model(resource)
 
-    def _model(self, resource: Resource, endpoints: frozenset[str]) -> tuple[str, ...]:
+    def _model(self, resource: Resource) -> tuple[str, ...]:
         deployment = self._claimant(resource)
-        claims = [
-            revision
-            for revision in (deployment.revisions if deployment else ())
-            if revision.model_name == resource.name
-        ]
-        if deployment and claims:
-            # An endpoint that is gone is not among what is seen: its model is.
-            gone = deployment.endpoint_name not in endpoints
-            if gone and any(map(_serves, claims)):
-                self._note(deployment.id)
+        known = deployment.revisions if deployment else ()
+        if any(revision.model_name == resource.name for revision in known):
             return ()
         self.platform.delete_model(resource.name)
         log.warning("removed the orphan %s", resource.name)
@@ -116,8 +125,6 @@ class Sweep:
         }
         if deployment and ours and _at_rest(deployment):
             settle_traffic(self.platform, deployment)
-            if _gone(deployment, found.deployed):
-                self._note(deployment.id)
         orphans = tuple(one for one in found.deployed if one not in claimed)
         for one in orphans:
             self.platform.undeploy(resource.name, one)
@@ -127,11 +134,31 @@ class Sweep:
             return (resource.name,)
         return tuple(f"{resource.name}/{one}" for one in orphans)
 
+    def _missed(self, seen: Mapping[str, Sequence[Resource]]) -> tuple[str, ...]:
+        """Deployments that are ready, and were not seen where they should be.
+
+        Whoever takes away an endpoint together with its models leaves nothing that
+        could be seen.
+        """
+        deployed = {one.name: one.deployed for some in seen.values() for one in some}
+        return tuple(
+            one.id
+            for one in self._ready()
+            if one.region in seen and _gone(one, deployed.get(one.endpoint_name, ()))
+        )
+
+    def _ready(self) -> Iterator[Deployment]:
+        some = self.records.serving(after="", limit=_PAGE)
+        while some:
+            yield from some
+            some = self.records.serving(after=some[-1].id, limit=_PAGE)
+
     def _note(self, deployment_id: str) -> None:
         """Write down what the platform no longer has.
 
-        Here the record is read before the platform is looked at: what it calls
-        ready by then must be there. If it moves meanwhile nothing is written.
+        Lists are older than the records that were read after them. Here the record
+        is read, then the platform is looked at: what is ready must be there by then.
+        If the record moves meanwhile nothing is written.
 
         Raises:
             StaleError: It moved meanwhile.
@@ -157,12 +184,9 @@ def _gone(deployment: Deployment, deployed: tuple[str, ...]) -> tuple[Revision, 
     return tuple(
         revision
         for revision in deployment.revisions
-        if _serves(revision) and deployed_model_id(revision.digest) not in deployed
+        if revision.phase is Phase.READY
+        and deployed_model_id(revision.digest) not in deployed
     )
-
-
-def _serves(revision: Revision) -> bool:
-    return revision.phase is Phase.READY
 
 
 def _at_rest(deployment: Deployment) -> bool:
@@ -170,8 +194,30 @@ def _at_rest(deployment: Deployment) -> bool:
     return all(revision.phase.resting for revision in deployment.revisions)
 
 
+@contextmanager
+def _passing_over(what: str) -> Iterator[None]:
+    """Let no refusal, and no failure of the platform, keep us from what is next."""
+    try:
+        yield
+    except WeightdropError as error:
+        log.warning("%s stays as it is for now: %s", what, error)
+
+
+def in_turn(things: Sequence[_Thing], most: int, now: datetime) -> tuple[_Thing, ...]:
+    """At most so many of `things`: those whose turn it is, whoever asks.
+
+    Args:
+        things: All of them, in an order that stays.
+        most: How many.
+        now: The present: `EVERY` seconds later it is the turn of the next.
+    """
+    first = int(now.timestamp() // EVERY) * most
+    count = min(most, len(things))
+    return tuple(things[(first + step) % len(things)] for step in range(count))
+
+
 def swept(
-    settled: Sequence[str], others: Sequence[str], now: datetime, *, every: float
+    settled: Sequence[str], others: Sequence[str], now: datetime
 ) -> tuple[str, ...]:
     """The regions that a sweep looks at: all that are settled, of the others some.
 
@@ -182,14 +228,11 @@ def swept(
         settled: Where things are deployed that name no region.
         others: Every region there is.
         now: The present.
-        every: Seconds from one sweep to the next.
     """
     left = [region for region in others if region not in settled]
-    first = int(now.timestamp() // every) * OTHERS
-    turn = [left[(first + step) % len(left)] for step in range(min(OTHERS, len(left)))]
-    return (*settled, *turn)
+    return (*settled, *in_turn(left, OTHERS, now))
 
 
-def sweep_is_due(last: datetime | None, now: datetime, *, every: float) -> bool:
-    """Whether `every` seconds have passed since the last sweep."""
-    return last is None or now - last >= timedelta(seconds=every)
+def sweep_is_due(last: datetime | None, now: datetime) -> bool:
+    """Whether it is time for a process that swept at `last`."""
+    return last is None or now - last >= timedelta(seconds=EVERY)

@@ -172,6 +172,12 @@ class SimRecords:
         """See weightdrop.ports.Records."""
         return self.inner.page(phase=phase, size=size, token=token)
 
+    def serving(self, *, after: str, limit: int) -> tuple[Deployment, ...]:
+        """See weightdrop.ports.Records."""
+        return self._scheduler.call(
+            "serving", lambda: self.inner.serving(after=after, limit=limit)
+        )
+
     def revisions(self, deployment_id: str) -> tuple[Revision, ...]:
         """See weightdrop.ports.Records."""
         return self.inner.revisions(deployment_id)
@@ -279,7 +285,7 @@ class SimPlatform:
         return Operation(self.pending[key], done=False)
 
     def take_away(self, endpoint: str) -> None:
-        """Somebody removes what is deployed, or the endpoint, in Google's console."""
+        """Somebody removes what is deployed, or all there is, in Google's console."""
         self._settle()
         place = self.places.get(endpoint)
         if place is None or any(key.startswith(endpoint) for key in self.pending):
@@ -293,7 +299,15 @@ class SimPlatform:
             # Whoever did not know yet that it was there may start it again.
             self.starts[f"{endpoint}/{taken}"] -= 1
         if whole:
-            del self.places[endpoint]
+            self._take_all(self.places.pop(endpoint))
+
+    def _take_all(self, place: Place) -> None:
+        """With the endpoint go its models, so that nothing is left to be seen."""
+        whose = place.labels[f"{LABEL}-deployment"]
+        for name, labels in list(self.models.items()):
+            ours = labels[f"{LABEL}-deployment"] == whose
+            if ours and name not in self.pending:
+                del self.models[name]
 
     def _refuse(self, spec: DeploySpec) -> None:
         """What is known at once: no quota, or no room in the region."""
@@ -532,16 +546,20 @@ class SimPlatform:
         def act() -> tuple[Resource, ...]:
             self._settle()
             parent = PARENT.format(region)
-            found = [("model", name, labels) for name, labels in self.models.items()]
-            found += [("endpoint", p.name, p.labels) for p in self.places.values()]
+            models = [("model", name, it, ()) for name, it in self.models.items()]
+            places = [
+                ("endpoint", it.name, it.labels, tuple(it.deployed))
+                for it in self.places.values()
+            ]
             return tuple(
                 Resource(
                     kind,
                     name,
                     labels.get(f"{LABEL}-deployment", ""),
                     labels.get(f"{LABEL}-digest", ""),
+                    deployed,
                 )
-                for kind, name, labels in found
+                for kind, name, labels, deployed in (*models, *places)
                 if labels.get(LABEL) == "true" and name.startswith(parent)
             )
 

@@ -301,8 +301,7 @@ class World:
             self.scheduler.after(0, "on_tick", lambda it=one: act(it), once=True)
 
     def _sweep(self) -> None:
-        for region in SETTINGS.regions:
-            self.sweeper.run(region)
+        self.sweeper.everywhere(SETTINGS.regions)
 
     # ------------------------------------------------------------- the bucket
 

@@ -132,7 +132,7 @@ class VertexPlatform:
         return Endpoint(
             name=name,
             dns=_address(found),
-            deployed=tuple(item.id for item in found.deployed_models),
+            deployed=_deployed(found),
             traffic=tuple(sorted(found.traffic_split.items())),
         )
 
@@ -254,18 +254,24 @@ class VertexPlatform:
             )
             return (
                 *(self._resource("model", item) for item in models),
-                *(self._resource("endpoint", item) for item in endpoints),
+                *(
+                    self._resource("endpoint", item, _deployed(item))
+                    for item in endpoints
+                ),
             )
 
     def _parent(self, region: str) -> str:
         return f"projects/{self._project}/locations/{region}"
 
-    def _resource(self, kind: str, found: Any) -> Resource:
+    def _resource(
+        self, kind: str, found: Any, deployed: tuple[str, ...] = ()
+    ) -> Resource:
         return Resource(
             kind=kind,
             name=ours(found.name, self._project),
             deployment_id=found.labels.get(f"{LABEL}-deployment", ""),
             digest=found.labels.get(f"{LABEL}-digest", ""),
+            deployed=deployed,
         )
 
     def _started(self, future: Any) -> Operation:
@@ -280,6 +286,10 @@ class VertexPlatform:
                 f"{last(parent)} is being worked on, and no operation tells how far."
             )
         return found
+
+
+def _deployed(endpoint: Any) -> tuple[str, ...]:
+    return tuple(item.id for item in endpoint.deployed_models)
 
 
 def _address(found: Any) -> str:

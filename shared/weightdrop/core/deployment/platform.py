@@ -144,9 +144,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A labelled resource that exists on the platform."""
+    """A labelled resource that exists on the platform.
+
+    Attributes:
+        kind: "model" or "endpoint".
+        name: Full resource name.
+        deployment_id: Of its label; may be empty.
+        digest: Of its label, as much of it as a label holds; may be empty.
+        deployed: Ids of what is deployed on it, if it is an endpoint.
+    """
 
     kind: str
     name: str
     deployment_id: str
     digest: str
+    deployed: tuple[str, ...] = ()
