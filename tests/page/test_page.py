@@ -220,7 +220,13 @@ class TestWaiting:
                 "429: at most 30 a minute",
                 {"setbacks": 1, "setback": "429: at most 30 a minute"},
             ),
-            ("is removed first", {"leftovers": ("projects/7/endpoints/a",)}),
+            (
+                "still to be removed there",
+                {
+                    "leftovers": ("projects/7/endpoints/a",),
+                    "revisions": (make_revision(phase=Phase.READY),),
+                },
+            ),
             ("No file is missing", {"revisions": (make_revision(),)}),
             (
                 "Revision 1 comes to rest first (creating endpoint)",

@@ -11,7 +11,8 @@ from functions.test_openapi import PLAN
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.core.planning.moving import moved
 from weightdrop.core.planning.tables import packaged_tables
-from weightdrop.ports import Fault
+from weightdrop.errors import TransientError
+from weightdrop.ports import Endpoint, Fault
 from weightdrop.settings import Settings
 
 ROOMLESS = Fault(Reason.NO_CAPACITY, "out of stock")
@@ -31,6 +32,51 @@ def test_it_begins_anew_in_the_next_region_that_has_the_machine() -> None:
     assert "/us-east4/" in there.endpoint_name
     assert pipeline.platform.labelled("us-central1") == ()
     assert pipeline.revision(1).tried == ("us-central1",)
+
+
+def test_a_region_that_is_out_of_order_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It serves where there is room; the other region is cleared when that can be."""
+    pipeline = Pipeline(SETTINGS)
+    pipeline.platform.faults[own(1)] = ROOMLESS
+    honest, broken = pipeline.platform.endpoint, [True]
+
+    def endpoint(name: str) -> Endpoint | None:
+        if broken and "/us-central1/" in name and pipeline.deployment.leftovers:
+            raise TransientError("503")
+        return honest(name)
+
+    monkeypatch.setattr(pipeline.platform, "endpoint", endpoint)
+    pipeline.drop(1)
+    with pytest.raises(TransientError, match="503"):
+        pipeline.run(20)
+    held_up = pipeline.deployment
+    broken.clear()
+    pipeline.run()
+
+    assert held_up.leftovers
+    assert held_up.serving
+    assert (pipeline.deployment.region, pipeline.deployment.leftovers) == (
+        "us-east4",
+        (),
+    )
+    assert pipeline.platform.labelled("us-central1") == ()
+
+
+def test_who_comes_back_to_a_region_keeps_what_is_there() -> None:
+    """What it had left behind there is its own again."""
+    pipeline = Pipeline(SETTINGS)
+    pipeline.drop(1)
+    there = pipeline.run()
+    held = pipeline.records.get(pipeline.id)
+    assert held is not None
+    before = pipeline.platform.labelled(there.region)
+    left = (there.endpoint_name, pipeline.revision(1).model_name)
+    pipeline.records.put(replace(there, leftovers=left), version=held.version)
+
+    assert pipeline.run().leftovers == ()
+    assert pipeline.platform.labelled(there.region) == before
 
 
 def test_without_another_region_it_fails() -> None:

@@ -23,6 +23,7 @@ from weightdrop.errors import StaleError, TransientError
 from weightdrop.ports import Platform, Resource, Versioned
 from weightdrop.services import pace
 from weightdrop.services.pace import Pace
+from weightdrop.services.release import Release
 from weightdrop.services.session import Session
 from weightdrop.services.sweep import Sweep
 
@@ -230,6 +231,11 @@ def blind_sweep(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sweep, "_missed", lambda *_: ())
 
 
+def own_removed(patch: pytest.MonkeyPatch) -> None:
+    """What was left in a region is removed, though the deployment has come back."""
+    patch.setattr(Release, "_claims", lambda *_: False)
+
+
 def no_renewal(patch: pytest.MonkeyPatch) -> None:
     """A lease lasts as long as it lasts, whatever is still to be done."""
     patch.setattr(Session, "renew", lambda _: None)
@@ -253,6 +259,7 @@ def three_at_once(patch: pytest.MonkeyPatch) -> None:
         record_before_world,
         list_believed,
         blind_sweep,
+        own_removed,
         no_renewal,
         three_at_once,
         forgotten_outbox,

@@ -13,20 +13,20 @@ def why(deployment: Deployment) -> str:
     """A sentence or two for a person; empty where nothing is waited for.
 
     What keeps it comes before what it would do otherwise: a platform that
-    cannot be asked, leftovers, another revision, a folder that still changes.
+    cannot be asked, another revision, a folder that still changes.
     """
     latest = deployment.latest
     if latest is None:
         return ""
     if deployment.setbacks and deployment.due:
         return f"The last {_times(deployment.setbacks)} got nowhere."
-    if deployment.leftovers:
-        return "What was made in another region is removed first."
     if latest.phase is Phase.ACCEPTED:
         other = _before(deployment, latest)
         return _first(other) if other else ""
     if latest.phase is Phase.WAITING and not latest.missing:
         return "No file is missing: it begins once the folder stays as it is."
+    if deployment.leftovers:
+        return "What was made in another region is still to be removed there."
     return ""
 
 

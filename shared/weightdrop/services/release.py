@@ -65,16 +65,28 @@ class Release:
     def clear(self, deployment: Deployment, _: Revision) -> Taken:
         """Remove one thing that was left behind in another region."""
         name, *rest = deployment.leftovers
-        if "/endpoints/" in name:
-            found = self.platform.endpoint(name)
-            for one in found.deployed if found else ():
-                self.platform.undeploy(name, one)
-            if found and found.deployed:
-                return Taken(None, wait=True)
-            self.platform.delete_endpoint(name)
-        else:
-            self.platform.delete_model(name)
+        # Whoever has come back to a region has its own there again.
+        if not self._claims(deployment, name) and not self._remove(name):
+            return Taken(None, wait=True)
         return Taken(replace(deployment, leftovers=tuple(rest)))
+
+    def _claims(self, deployment: Deployment, name: str) -> bool:
+        place = deployment.region, deployment.endpoint_id
+        models = {revision.model_name for revision in deployment.revisions}
+        return name in {self.platform.endpoint_name(*place), *models}
+
+    def _remove(self, name: str) -> bool:
+        """Remove an endpoint or a model; whether it is gone."""
+        if "/endpoints/" not in name:
+            self.platform.delete_model(name)
+            return True
+        found = self.platform.endpoint(name)
+        for one in found.deployed if found else ():
+            self.platform.undeploy(name, one)
+        if found and found.deployed:
+            return False
+        self.platform.delete_endpoint(name)
+        return True
 
     def undo(self, before: Deployment) -> None:
         """Undo a deploy that was started for a record that has moved on.

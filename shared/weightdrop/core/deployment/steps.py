@@ -158,10 +158,9 @@ def next_step(deployment: Deployment, now: datetime) -> Step:
     What was let go of comes first, because it holds GPUs; then the revision
     that is under way; only then may the next accepted one start, in the place
     of a canary if there is one, so that a deployment never has more than two
-    deployed models.
+    deployed models. What was left behind in another region comes last: that
+    region may be out of order, and nothing waits for it.
     """
-    if deployment.leftovers and deployment.latest:
-        return Clear(deployment.latest)
     for revision in deployment.revisions:
         step = _release(revision)
         if step:
@@ -181,7 +180,8 @@ def next_step(deployment: Deployment, now: datetime) -> Step:
 def _begin(deployment: Deployment) -> Step:
     waiting = [rev for rev in deployment.revisions if rev.phase is Phase.ACCEPTED]
     if not waiting:
-        return Rest()
+        latest = deployment.latest
+        return Clear(latest) if latest and deployment.leftovers else Rest()
     canary = deployment.canary
     return Displace(canary) if canary else Start(waiting[0])
 
