@@ -312,7 +312,7 @@ class Platform(Protocol):
         ...
 
     def set_traffic(self, endpoint: str, traffic: tuple[tuple[str, int], ...]) -> None:
-        """Set the traffic split; percents add up to 100."""
+        """Set the traffic split, 100 percent; NotFoundError if there is no endpoint."""
         ...
 
     def undeploy(self, endpoint: str, deployed_model_id: str) -> Operation:

@@ -16,7 +16,12 @@ from local.vertex.running import Running, tiny_image, until
 from weightdrop.adapters.vertex import VertexPlatform
 from weightdrop.core.deployment import naming
 from weightdrop.core.deployment.phases import Reason
-from weightdrop.errors import PermanentError, QuotaError, TransientError
+from weightdrop.errors import (
+    NotFoundError,
+    PermanentError,
+    QuotaError,
+    TransientError,
+)
 from weightdrop.ports import (
     DeploySpec,
     Endpoint,
@@ -288,6 +293,14 @@ def test_traffic_that_is_no_whole_is_refused(subject: Subject) -> None:
         subject.platform.set_traffic(drop.endpoint, ((drop.own, 99),))
 
     drop.down()
+
+
+def test_traffic_of_an_endpoint_that_is_gone_is_not_found(subject: Subject) -> None:
+    """Somebody may delete it between a look and the order."""
+    drop = Drop(subject)
+
+    with pytest.raises(NotFoundError):
+        subject.platform.set_traffic(drop.endpoint, ((drop.own, 100),))
 
 
 def test_what_is_in_use_is_not_deleted(subject: Subject) -> None:

@@ -8,7 +8,12 @@ from datetime import datetime
 
 from weightdrop.core.deployment.naming import LABEL
 from weightdrop.core.deployment.phases import Reason
-from weightdrop.errors import PermanentError, QuotaError, TransientError
+from weightdrop.errors import (
+    NotFoundError,
+    PermanentError,
+    QuotaError,
+    TransientError,
+)
 from weightdrop.ports import (
     Answer,
     DeploySpec,
@@ -192,7 +197,9 @@ class MemoryPlatform:
 
     def set_traffic(self, endpoint: str, traffic: tuple[tuple[str, int], ...]) -> None:
         """See weightdrop.ports.Platform."""
-        place = self._places[endpoint]
+        place = self._places.get(endpoint)
+        if place is None:
+            raise NotFoundError(f"{endpoint} does not exist.")
         if sum(part for _, part in traffic) != _WHOLE:
             raise PermanentError("The traffic split does not add up to 100.")
         if any(name not in place.deployed for name, _ in traffic):

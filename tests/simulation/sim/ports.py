@@ -474,7 +474,9 @@ class SimPlatform:
 
         def act() -> None:
             self._settle()
-            place = self.places[endpoint]
+            place = self.places.get(endpoint)
+            if place is None:
+                raise NotFoundError(f"{endpoint} does not exist")
             if sum(share for _, share in traffic) != 100:
                 raise PermanentError("traffic must add up to 100")
             if any(one not in place.deployed for one, share in traffic if share):
