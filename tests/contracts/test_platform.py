@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fakes.builders import make_deploy_spec
 from fakes.platform import MemoryPlatform, server_failed
 from local.vertex.buckets import BUCKET, Buckets
 from local.vertex.running import Running, tiny_image, until
@@ -152,18 +153,11 @@ class Drop:
 
     def deploy_spec(self, **changes: Any) -> DeploySpec:
         """What to deploy: all traffic to it unless told otherwise."""
-        spec = DeploySpec(
-            endpoint=self.endpoint,
-            model=self.model,
+        spec = make_deploy_spec(
+            self.endpoint,
+            self.model,
             deployed_model_id=self.own,
             display_name=self.id,
-            machine_type="g2-standard-12",
-            accelerator_type="NVIDIA_L4",
-            accelerator_count=1,
-            min_replica_count=1,
-            max_replica_count=1,
-            spot=False,
-            traffic=((self.own, 100),),
         )
         return replace(spec, **changes)
 

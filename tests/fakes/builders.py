@@ -8,6 +8,7 @@ from typing import Any
 
 from weightdrop.core.deployment.events import EVENTS_TOPIC
 from weightdrop.core.deployment.phases import Phase
+from weightdrop.core.deployment.platform import DeploySpec
 from weightdrop.core.deployment.record import Deployment, Message, Revision
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -36,6 +37,25 @@ def make_deployment(identity: str = "tiny-12345678", **fields: Any) -> Deploymen
         "revisions": (make_revision(),),
     }
     return Deployment(id=identity, **(defaults | fields))
+
+
+def make_deploy_spec(endpoint: str, model: str, **fields: Any) -> DeploySpec:
+    """One replica with one L4, and all traffic to it unless `fields` says otherwise."""
+    own = fields.get("deployed_model_id", "1234567890")
+    values: dict[str, Any] = {
+        "endpoint": endpoint,
+        "model": model,
+        "deployed_model_id": own,
+        "display_name": "m",
+        "machine_type": "g2-standard-12",
+        "accelerator_type": "NVIDIA_L4",
+        "accelerator_count": 1,
+        "min_replica_count": 1,
+        "max_replica_count": 1,
+        "spot": False,
+        "traffic": ((own, 100),),
+    }
+    return DeploySpec(**{**values, **fields})
 
 
 def make_message(identity: str = "event-1", **fields: Any) -> Message:

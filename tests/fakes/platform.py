@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -252,22 +252,10 @@ class MemoryPlatform:
 
     def labelled(self, region: str) -> tuple[Resource, ...]:
         """See weightdrop.ports.Platform."""
-        models = [("model", name, it, ()) for name, it in self._models.items()]
         places = [
-            ("endpoint", name, it.labels, tuple(it.deployed))
-            for name, it in self._places.items()
+            (name, it.labels, tuple(it.deployed)) for name, it in self._places.items()
         ]
-        return tuple(
-            Resource(
-                kind=kind,
-                name=name,
-                deployment_id=labels.get(f"{LABEL}-deployment", ""),
-                digest=labels.get(f"{LABEL}-digest", ""),
-                deployed=deployed,
-            )
-            for kind, name, labels, deployed in (*models, *places)
-            if labels.get(LABEL) == "true" and f"/locations/{region}/" in name
-        )
+        return listed(region, self._models.items(), places)
 
     def _begin(
         self,
@@ -286,6 +274,29 @@ class MemoryPlatform:
         self._operations[name] = operation
         self._works[key] = _Work(operation, stages, end)
         return operation
+
+
+def listed(
+    region: str,
+    models: Iterable[tuple[str, dict[str, str]]],
+    endpoints: Iterable[tuple[str, dict[str, str], tuple[str, ...]]],
+) -> tuple[Resource, ...]:
+    """What carries our label, of models and endpoints by name, labels, and contents."""
+    found = [("model", name, labels, ()) for name, labels in models]
+    return tuple(
+        Resource(
+            kind=kind,
+            name=name,
+            deployment_id=labels.get(f"{LABEL}-deployment", ""),
+            digest=labels.get(f"{LABEL}-digest", ""),
+            deployed=deployed,
+        )
+        for kind, name, labels, deployed in (
+            *found,
+            *(("endpoint", *endpoint) for endpoint in endpoints),
+        )
+        if labels.get(LABEL) == "true" and f"/locations/{region}/" in name
+    )
 
 
 def server_failed(*tail: str) -> Fault:

@@ -8,12 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from fakes.builders import make_deploy_spec
 from fakes.clock import START
 from fakes.pipeline import Pipeline, own
 from weightdrop.core.deployment import naming
 from weightdrop.core.deployment.phases import Phase, Reason
 from weightdrop.errors import PermanentError
-from weightdrop.ports import DeploySpec, EndpointSpec, Resource
+from weightdrop.ports import EndpointSpec, Resource
 from weightdrop.services.sweep import EVERY, IDLE, Sweep, swept
 
 
@@ -37,23 +38,6 @@ def stranger(pipeline: Pipeline, name: str, **labels: str) -> str:
     pipeline.platform.create_endpoint(EndpointSpec(region, name, name, labels))
     pipeline.platform.settle()
     return pipeline.platform.endpoint_name(region, name)
-
-
-def running_on(endpoint: str, model: str) -> DeploySpec:
-    """A deployed model that no record claims."""
-    return DeploySpec(
-        endpoint=endpoint,
-        model=model,
-        deployed_model_id="1234567890",
-        display_name="running",
-        machine_type="g2-standard-12",
-        accelerator_type="NVIDIA_L4",
-        accelerator_count=1,
-        min_replica_count=1,
-        max_replica_count=1,
-        spot=False,
-        traffic=(("1234567890", 100),),
-    )
 
 
 def sweeper(pipeline: Pipeline) -> Sweep:
@@ -200,7 +184,7 @@ def test_what_is_deployed_is_looked_at_by_every_sweep() -> None:
     for number in range(3 * IDLE):
         stranger(pipeline, f"idle-{number}", **labels)
     running = stranger(pipeline, "zz", **labels)
-    pipeline.platform.deploy(running_on(running, pipeline.revision(1).model_name))
+    pipeline.platform.deploy(make_deploy_spec(running, pipeline.revision(1).model_name))
     pipeline.platform.settle()
 
     assert f"{running}/1234567890" in sweep(pipeline)

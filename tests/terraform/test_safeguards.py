@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from google.cloud import aiplatform_v1 as vertex
 
+from fakes.builders import make_deploy_spec
 from weightdrop.adapters.vertex import Safeguards, messages, platform
 from weightdrop.adapters.vertex.asking import _private
 from weightdrop.bootstrap import App
 from weightdrop.errors import UsageError
-from weightdrop.ports import DeploySpec, EndpointSpec, ModelSpec, ServerSpec
+from weightdrop.ports import EndpointSpec, ModelSpec, ServerSpec
 from weightdrop.settings import load, variable
 
 KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
@@ -24,18 +25,9 @@ ENDPOINT = EndpointSpec("us-central1", "wd-e", "e", (("weightdrop", "true"),))
 MODEL = ModelSpec(
     "us-central1", "wd-m", "m", "gs://b/p", ServerSpec("image", ("--x",), ()), ()
 )
-DEPLOY = DeploySpec(
-    endpoint="projects/p/locations/us-central1/endpoints/wd-e",
-    model="projects/p/locations/us-central1/models/wd-m",
-    deployed_model_id="1234567890",
-    display_name="m",
-    machine_type="g2-standard-12",
-    accelerator_type="NVIDIA_L4",
-    accelerator_count=1,
-    min_replica_count=1,
-    max_replica_count=1,
-    spot=False,
-    traffic=(("1234567890", 100),),
+DEPLOY = make_deploy_spec(
+    "projects/p/locations/us-central1/endpoints/wd-e",
+    "projects/p/locations/us-central1/models/wd-m",
 )
 
 

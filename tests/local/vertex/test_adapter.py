@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.builders import make_deploy_spec
 from local.vertex.running import Running, free_port, tiny_image, until
 from weightdrop.adapters.vertex import VertexPlatform, messages
 from weightdrop.adapters.vertex.faults import reason_of
@@ -64,20 +65,9 @@ def _model(name: str) -> ModelSpec:
 
 
 def _deploy(platform: VertexPlatform, name: str, **changes: Any) -> DeploySpec:
-    values: dict[str, Any] = {
-        "endpoint": platform.endpoint_name(REGION, name),
-        "model": platform.model_name(REGION, name),
-        "deployed_model_id": "1234567890",
-        "display_name": name,
-        "machine_type": "g2-standard-12",
-        "accelerator_type": "NVIDIA_L4",
-        "accelerator_count": 1,
-        "min_replica_count": 1,
-        "max_replica_count": 1,
-        "spot": False,
-        "traffic": (("1234567890", 100),),
-    }
-    return DeploySpec(**{**values, **changes})
+    endpoint = platform.endpoint_name(REGION, name)
+    values = {"display_name": name, **changes}
+    return make_deploy_spec(endpoint, platform.model_name(REGION, name), **values)
 
 
 def _made(platform: VertexPlatform, name: str) -> None:

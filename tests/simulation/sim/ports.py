@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fakes.bus import MemoryBus
+from fakes.platform import listed
 from fakes.records import MemoryRecords
 from sim.invariants import Invariants
 from sim.scheduler import Scheduler
@@ -547,22 +548,9 @@ class SimPlatform:
 
         def act() -> tuple[Resource, ...]:
             self._settle()
-            parent = PARENT.format(region)
-            models = [("model", name, it, ()) for name, it in self.models.items()]
             places = [
-                ("endpoint", it.name, it.labels, tuple(it.deployed))
-                for it in self.places.values()
+                (it.name, it.labels, tuple(it.deployed)) for it in self.places.values()
             ]
-            return tuple(
-                Resource(
-                    kind,
-                    name,
-                    labels.get(f"{LABEL}-deployment", ""),
-                    labels.get(f"{LABEL}-digest", ""),
-                    deployed,
-                )
-                for kind, name, labels, deployed in (*models, *places)
-                if labels.get(LABEL) == "true" and name.startswith(parent)
-            )
+            return listed(region, self.models.items(), places)
 
         return self._scheduler.call("labelled", act)
